@@ -1,0 +1,43 @@
+//! ONE flow: a source, a chain of processing, a destination. The four lower ranks meet only here.
+
+use std::time::Duration;
+
+use crate::{
+    deliver, model,
+    record::{pipeline::Pipeline, split},
+    source,
+};
+
+/// When a batch is closed, and how much may be outstanding. Built by `config`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// 1 to 500, default 500.
+    pub batch_records: usize,
+    /// 1 KiB to 10 MiB, default 5 MiB; partition keys count.
+    pub batch_bytes: usize,
+    /// 0 to 1 h, default 1 s: the longest a record waits for its batch to fill.
+    pub batch_age: Duration,
+    /// 1 MiB to 64 GiB, default 32 MiB: bytes read and not yet settled.
+    pub buffer: usize,
+}
+
+/// What the operator may lose to a crash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    AtLeastOnce,
+}
+
+/// Everything that makes a flow. Built by `config`; nothing in it can be invalid.
+#[derive(Debug)]
+pub struct Options {
+    /// Unique; the checkpoint's key. 1 to 128 characters, none of them a control character.
+    pub name: String,
+    pub source: source::Options,
+    pub framing: split::Options,
+    pub pipeline: Pipeline,
+    pub destination: deliver::Destination,
+    pub limits: Limits,
+    pub delivery: Delivery,
+}
+
+const _: fn(model::Settled) = drop;

@@ -1,0 +1,127 @@
+//! The words that every rank shares: generation, span, batch. Knows no I/O and no policy.
+//! Invariant: a span belongs to exactly one generation and is never empty when it carries a record.
+
+use std::{fmt, path::Path, sync::Arc};
+
+/// One life of one file, from its first byte until it is truncated or replaced. Random, never reused, kept in the checkpoint.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct Generation(pub u64);
+
+impl fmt::Display for Generation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl std::str::FromStr for Generation {
+    type Err = std::num::ParseIntError;
+    fn from_str(s: &str) -> Result<Self, Self::Err> {
+        u64::from_str_radix(s, 16).map(Self)
+    }
+}
+
+/// The bytes `[start, end)` of a generation, counted in its decompressed form where the file is compressed.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Span {
+    pub start: u64,
+    pub end: u64,
+}
+
+impl Span {
+    /// Length in bytes.
+    #[must_use]
+    pub fn len(self) -> u64 {
+        self.end - self.start
+    }
+
+    /// True when the span holds no byte.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self.end == self.start
+    }
+}
+
+/// The id of a record, the same after any crash: `hw1.<generation>.<start>-<end>`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RecordId {
+    pub generation: Generation,
+    pub span: Span,
+}
+
+impl fmt::Display for RecordId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "hw1.{}.{}-{}", self.generation, self.span.start, self.span.end)
+    }
+}
+
+/// Number of a batch within one run of one flow, counted from 0 in the order batches were opened.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct BatchId(pub u64);
+
+/// A file that a batch draws from: which life of it, and where it was last seen (for people, not for opening).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileRef {
+    pub generation: Generation,
+    pub path: Arc<Path>,
+}
+
+/// One record inside a batch's `data`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecordRef {
+    /// Range `[from, to)` of the record in `Batch::data`.
+    pub from: u32,
+    pub to: u32,
+    /// Index into `Batch::files`.
+    pub file: u32,
+    /// Where in the file it came from, its line end included.
+    pub span: Span,
+}
+
+/// A record that cannot be delivered as it is, with the reason in words for the operator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadLetter {
+    pub file: FileRef,
+    pub span: Span,
+    /// What was wrong, for people.
+    pub reason: String,
+    /// The bytes of the record. May be only the beginning of a longer one; `span` tells the whole.
+    pub data: Vec<u8>,
+}
+
+/// What one request carries. Closed: nothing is added any more.
+/// Invariant: `data` is the records' bytes end to end; `records` are in the order they were read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Batch {
+    pub id: BatchId,
+    pub files: Vec<FileRef>,
+    pub records: Vec<RecordRef>,
+    pub data: Vec<u8>,
+    /// Records that processing already gave up: written to the dead letters before the batch settles.
+    pub dead: Vec<DeadLetter>,
+}
+
+impl Batch {
+    /// The bytes of record `index`.
+    #[must_use]
+    pub fn record(&self, index: usize) -> &[u8] {
+        let r = &self.records[index];
+        &self.data[r.from as usize..r.to as usize]
+    }
+
+    /// The id of record `index`.
+    #[must_use]
+    pub fn record_id(&self, index: usize) -> RecordId {
+        let r = &self.records[index];
+        RecordId { generation: self.files[r.file as usize].generation, span: r.span }
+    }
+}
+
+/// Every record of the batch is accepted, or rejected for good and safely dead-lettered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settled {
+    pub id: BatchId,
+    /// Records the destination accepted.
+    pub accepted: u32,
+    /// Records that went to the dead letters.
+    pub dead_lettered: u32,
+}
