@@ -125,3 +125,84 @@ pub struct Settled {
     /// Records that went to the dead letters.
     pub dead_lettered: u32,
 }
+
+/// What the operating system calls a file: device and inode number. Reused after deletion, hence never enough alone.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct FileId {
+    pub dev: u64,
+    pub ino: u64,
+}
+
+/// A hash of a known number of bytes: of a file's head, or of the bytes just before an offset.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Print {
+    /// How many bytes were hashed, at most [`Print::MAX`].
+    pub len: u16,
+    /// XXH3, 64 bits. 0 when `len` is 0.
+    pub hash: u64,
+}
+
+impl Print {
+    /// Enough to tell two logs apart by their time stamps, little enough to be read along with any chunk.
+    pub const MAX: usize = 1024;
+
+    /// The print of at most the first [`Print::MAX`] bytes.
+    #[must_use]
+    pub fn of_head(bytes: &[u8]) -> Self {
+        Self::of(&bytes[..bytes.len().min(Self::MAX)])
+    }
+
+    /// The print of at most the last [`Print::MAX`] bytes.
+    #[must_use]
+    pub fn of_tail(bytes: &[u8]) -> Self {
+        Self::of(&bytes[bytes.len().saturating_sub(Self::MAX)..])
+    }
+
+    /// Whether `bytes` begin with what was hashed.
+    #[must_use]
+    pub fn begins(self, bytes: &[u8]) -> bool {
+        bytes.len() >= usize::from(self.len) && Self::of(&bytes[..usize::from(self.len)]) == self
+    }
+
+    fn of(bytes: &[u8]) -> Self {
+        let len = u16::try_from(bytes.len()).expect("both callers cut to MAX");
+        Self { len, hash: if bytes.is_empty() { 0 } else { xxhash_rust::xxh3::xxh3_64(bytes) } }
+    }
+}
+
+/// How a file's bytes are stored.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Codec {
+    #[default]
+    Plain,
+    Gzip,
+    Zstd,
+}
+
+/// An offset of a generation together with the print of the bytes before it: every byte before it is done with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Mark {
+    pub generation: Generation,
+    pub end: u64,
+    pub tail: Print,
+}
+
+/// What is durable about a file that is followed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Place {
+    pub generation: Generation,
+    /// Where it was last seen.
+    pub path: Arc<Path>,
+    pub id: FileId,
+    pub codec: Codec,
+    pub head: Print,
+    /// Every byte before this offset has settled.
+    pub acked: u64,
+    /// Print of the bytes before `acked`.
+    pub tail: Print,
+    /// Last modification seen, nanoseconds since 1970.
+    pub mtime: i64,
+    /// Nothing is left to read and the file cannot change (a compressed copy of what was delivered).
+    pub done: bool,
+}

@@ -1,9 +1,15 @@
 //! ONE flow: a source, a chain of processing, a destination. The four lower ranks meet only here.
 
+pub mod batch;
+pub mod driver;
+pub mod engine;
+pub mod ledger;
+pub mod machine;
+
 use std::time::Duration;
 
 use crate::{
-    deliver, model,
+    deliver,
     record::{pipeline::Pipeline, split},
     source,
 };
@@ -40,4 +46,3 @@ pub struct Options {
     pub delivery: Delivery,
 }
 
-const _: fn(model::Settled) = drop;

@@ -1,5 +1,5 @@
 //! Framing: where one record ends and the next begins. A pure function of bytes; keeps no state between calls.
-//! Invariant: the tokens of a buffer are consecutive, never overlap, and their lengths add up to what was consumed.
+//! Invariant: the tokens of a buffer are consecutive, never overlap, and each consumes at least one byte.
 
 use std::time::Duration;
 
@@ -37,3 +37,169 @@ pub struct Options {
     /// After how much quiet a last line without its newline is delivered while its file is still live. Default: never.
     pub partial_line_timeout: Option<Duration>,
 }
+
+/// What may be done with bytes whose end is not in sight.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Flush {
+    /// Wait for more.
+    Nothing,
+    /// The file was quiet for long: complete lines that wait for a start line are a record.
+    Lines,
+    /// The file is finished: all that is left is a record.
+    Everything,
+}
+
+/// What the bytes at hand begin with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Token {
+    /// A record of `len` bytes, of which the first `body` are delivered (fewer only if it was `truncated`).
+    Record { len: usize, body: usize, truncated: bool },
+    /// A record that is too long and whose policy is `Drop`: `len` bytes, the first `keep` for the dead letters.
+    TooLong { len: usize, keep: usize },
+    /// Bytes that are no record: a byte order mark.
+    ByteOrderMark { len: usize },
+    /// Bytes that are no record: a hole that a writer without `O_APPEND` left when its file was truncated.
+    Hole { len: usize },
+    /// A line longer than `max_record` whose end is not in sight: the caller looks for it without keeping the bytes.
+    LongLine,
+    /// The beginning of a record: wait for more bytes.
+    Incomplete,
+}
+
+/// Where the bytes at hand stand.
+#[derive(Clone, Copy, Debug)]
+pub struct At {
+    /// They begin at offset 0 of their generation.
+    pub start_of_file: bool,
+    /// They reach the end of the file as it is now.
+    pub end_of_file: bool,
+    pub flush: Flush,
+}
+
+/// A shorter run of NUL bytes is data; only a hole is longer.
+const HOLE: usize = 64;
+const BOM: &[u8] = b"\xEF\xBB\xBF";
+
+/// The first token of `data`. Offer at least `max_record` + 1 bytes, or all there are.
+#[must_use]
+pub fn next(options: &Options, data: &[u8], at: At) -> Token {
+    if data.is_empty() {
+        return Token::Incomplete;
+    }
+    if at.start_of_file && BOM.starts_with(&data[..data.len().min(BOM.len())]) {
+        if data.len() >= BOM.len() {
+            return Token::ByteOrderMark { len: BOM.len() };
+        }
+        if at.flush < Flush::Everything {
+            return Token::Incomplete;
+        }
+    }
+    if data[0] == 0
+        && let Some(token) = hole(data, at)
+    {
+        return token;
+    }
+    match first_line(options, data, at) {
+        Ok(line) => match &options.multiline {
+            None => Token::Record { len: line, body: line, truncated: false },
+            Some(multiline) => several_lines(options.max_record, multiline, data, line, at),
+        },
+        Err(token) => token,
+    }
+}
+
+/// The end of the first line, its newline included, if it is complete and not too long.
+fn first_line(options: &Options, data: &[u8], at: At) -> Result<usize, Token> {
+    let max = options.max_record;
+    let window = &data[..data.len().min(max)];
+    if let Some(i) = memchr::memchr(b'\n', window) {
+        return Ok(i + 1);
+    }
+    if data.len() <= max {
+        return if at.flush == Flush::Everything && at.end_of_file { Ok(data.len()) } else { Err(Token::Incomplete) };
+    }
+    if options.oversize == Oversize::Split {
+        let cut = char_boundary(data, max);
+        return Err(Token::Record { len: cut, body: cut, truncated: false });
+    }
+    let finished = at.flush == Flush::Everything && at.end_of_file;
+    let end = memchr::memchr(b'\n', &data[max..]).map(|i| max + i + 1).or(finished.then_some(data.len()));
+    Err(end.map_or(Token::LongLine, |len| too_long(options, data, len)))
+}
+
+/// The token of a line of `len` bytes that is longer than allowed; `data` holds at least its first `max_record` bytes.
+#[must_use]
+pub fn too_long(options: &Options, data: &[u8], len: usize) -> Token {
+    // One byte less, so that the newline that the caller adds still fits.
+    let keep = char_boundary(data, options.max_record - 1);
+    match options.oversize {
+        Oversize::Drop => Token::TooLong { len, keep },
+        Oversize::Truncate | Oversize::Split => Token::Record { len, body: keep, truncated: true },
+    }
+}
+
+fn several_lines(max: usize, multiline: &Multiline, data: &[u8], first: usize, at: At) -> Token {
+    let record = |len| Token::Record { len, body: len, truncated: false };
+    let mut end = first;
+    let mut lines = 1;
+    loop {
+        if lines >= multiline.max_lines {
+            return record(end);
+        }
+        let rest = &data[end..];
+        let Some(newline) = memchr::memchr(b'\n', rest) else {
+            return last_lines(max, multiline, data, end, at);
+        };
+        let line = rest[..newline].strip_suffix(b"\r").unwrap_or(&rest[..newline]);
+        if end + newline + 1 > max || multiline.start.is_match(line) {
+            return record(end);
+        }
+        end += newline + 1;
+        lines += 1;
+    }
+}
+
+/// `data[..end]` are complete lines of one record; what follows, if anything, is a line without its end.
+fn last_lines(max: usize, multiline: &Multiline, data: &[u8], end: usize, at: At) -> Token {
+    let partial = &data[end..];
+    let whole = data.len() <= max && (partial.is_empty() || !multiline.start.is_match(partial));
+    match at.flush {
+        _ if data.len() > max => Token::Record { len: end, body: end, truncated: false },
+        Flush::Everything if at.end_of_file => {
+            let len = if whole { data.len() } else { end };
+            Token::Record { len, body: len, truncated: false }
+        }
+        Flush::Lines if at.end_of_file => Token::Record { len: end, body: end, truncated: false },
+        _ => Token::Incomplete,
+    }
+}
+
+/// A long run of NUL bytes that something follows (or that is all a finished file holds) is a hole.
+fn hole(data: &[u8], at: At) -> Option<Token> {
+    let run = data.iter().position(|b| *b != 0).unwrap_or(data.len());
+    if run < HOLE {
+        return None;
+    }
+    if run < data.len() {
+        return Some(Token::Hole { len: run });
+    }
+    Some(match (at.end_of_file, at.flush) {
+        (true, Flush::Everything) => Token::Hole { len: run },
+        // Room that a writer reserved and may still fill.
+        (true, _) => Token::Incomplete,
+        // Keep enough for the next bytes to be known as the same hole.
+        (false, _) if run > HOLE => Token::Hole { len: run - HOLE },
+        (false, _) => Token::Incomplete,
+    })
+}
+
+/// The greatest cut `<= at` that does not divide a UTF-8 character; `at` itself where the bytes are not UTF-8.
+fn char_boundary(data: &[u8], at: usize) -> usize {
+    if at >= data.len() {
+        return data.len();
+    }
+    (at.saturating_sub(3)..=at).rev().find(|i| *i > 0 && data[*i] & 0xC0 != 0x80).unwrap_or(at)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,11 @@
 //! Files: which match now, where each was read to, what rotation did to them. Knows no records, no destination and no clock.
 
+mod discover;
+pub mod fs;
+mod handle;
+pub mod rotation;
+pub mod tail;
+
 use std::{path::PathBuf, time::Duration};
 
 /// Where a file that is present at a flow's very first start is read from. Later files are always read from their first byte.

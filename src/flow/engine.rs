@@ -1,0 +1,432 @@
+//! Carries out what the machine decides: looks, reads, cuts, processes, writes the journal. Generic over the file
+//! system and the journal's storage, so that a simulation runs exactly this code. Knows no network and no clock.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Instant,
+};
+
+use crate::{
+    checkpoint::{journal::Journal, storage::Storage},
+    flow::machine::{Action, Event, Look, Machine, Settings, Work},
+    model::{Batch, DeadLetter, FileRef, Mark, Place, Print, RecordId, Span},
+    record::{
+        pipeline::{Context, Outcome, Pipeline},
+        split::{self, At, Flush, Token},
+    },
+    source::{
+        self,
+        fs::Fs,
+        tail::{Change, Chunk, Consumed, Framing, Key, Notice, Now, Read, Scope, Start, Table},
+    },
+    telemetry::counters::FlowCounters,
+};
+
+/// What a step led to.
+#[derive(Debug)]
+pub enum Step {
+    /// Something was done; there may be more.
+    Worked,
+    /// This batch is to be sent.
+    Send(Batch),
+    /// Nothing to do until then.
+    Wait(Instant),
+    /// All is delivered and durable.
+    Exit,
+}
+
+/// What an engine is built from.
+#[derive(Debug)]
+pub struct Parts<F, S> {
+    pub fs: F,
+    pub journal: Journal<S>,
+    /// What the journal held; `None` at the flow's very first start.
+    pub places: Option<Vec<Place>>,
+    pub source: source::Options,
+    pub framing: split::Options,
+    pub pipeline: Pipeline,
+    pub settings: Settings,
+    /// Most bytes of one record's data.
+    pub max_record_bytes: usize,
+    pub host: String,
+    pub counters: Arc<FlowCounters>,
+    /// Seed of the generation ids.
+    pub seed: u64,
+}
+
+/// One flow at work.
+pub struct Engine<F: Fs, S> {
+    table: Table<F>,
+    journal: Journal<S>,
+    machine: Machine,
+    cutter: Cutter,
+    buf: Vec<u8>,
+    persist_failed: bool,
+}
+
+/// Framing and processing, and what they need to know.
+struct Cutter {
+    framing: split::Options,
+    pipeline: Pipeline,
+    max_record_bytes: usize,
+    host: String,
+    counters: Arc<FlowCounters>,
+}
+
+impl<F: Fs, S: Storage> Engine<F, S> {
+    pub fn new(parts: Parts<F, S>, now: Instant) -> Self {
+        let framing = Framing {
+            header_lines: parts.framing.skip_header_lines,
+            lines_timeout: parts.framing.multiline.as_ref().map(|m| m.timeout),
+            partial_line_timeout: parts.framing.partial_line_timeout,
+            max_record: parts.framing.max_record,
+        };
+        let start = Start { places: parts.places, once: parts.settings.once, seed: parts.seed };
+        Self {
+            table: Table::new(parts.fs, &parts.source, framing, start),
+            journal: parts.journal,
+            machine: Machine::new(parts.settings, now),
+            cutter: Cutter {
+                framing: parts.framing,
+                pipeline: parts.pipeline,
+                max_record_bytes: parts.max_record_bytes,
+                host: parts.host,
+                counters: parts.counters,
+            },
+            buf: Vec::new(),
+            persist_failed: false,
+        }
+    }
+
+    /// Takes note of what happened.
+    pub fn handle(&mut self, event: Event, now: Instant) {
+        self.machine.handle(event, now);
+    }
+
+    /// Does one thing.
+    pub fn step(&mut self, now: Now) -> Step {
+        match self.machine.next(now.mono) {
+            Action::Look(look) => {
+                let scope = match look {
+                    Look::All => Scope::All,
+                    Look::Due => Scope::Due,
+                    Look::Hinted(paths) => Scope::Hinted(paths),
+                };
+                self.table.look(now, &scope);
+                self.worked(now.mono)
+            }
+            Action::Ring => {
+                self.table.ring(now.mono);
+                self.worked(now.mono)
+            }
+            Action::Read => {
+                self.read(now.mono);
+                self.worked(now.mono)
+            }
+            Action::Persist(marks) => {
+                self.persist(marks, now.mono);
+                Step::Worked
+            }
+            Action::Sync => {
+                let ok = self.journal.sync().is_ok();
+                self.machine.handle(Event::Synced { ok }, now.mono);
+                Step::Worked
+            }
+            Action::Send(batch) => Step::Send(batch),
+            Action::Wait(until) => Step::Wait(until),
+            Action::Exit => Step::Exit,
+        }
+    }
+
+    /// Followed files, and bytes in them not yet settled.
+    pub fn summary(&self) -> (usize, u64) {
+        self.table.summary()
+    }
+
+    /// Bytes read and not yet settled.
+    pub fn outstanding(&self) -> usize {
+        self.machine.outstanding()
+    }
+
+    /// Files that could not be read.
+    pub fn refused(&self) -> usize {
+        self.table.refused()
+    }
+
+    /// Whether the checkpoint cannot be written at the moment.
+    pub fn persist_failed(&self) -> bool {
+        self.persist_failed
+    }
+
+    /// The folders to watch for hints.
+    pub fn folders(&self) -> &std::collections::BTreeSet<PathBuf> {
+        self.table.folders()
+    }
+
+    /// For checks from outside: the table, the journal and the machine agree on the order of offsets.
+    pub fn check_invariants(&self) {
+        let durable: std::collections::HashMap<_, _> =
+            self.journal.places().map(|p| (p.generation, p.acked)).collect();
+        for (generation, acked, read) in self.table.offsets() {
+            let durable = durable.get(&generation).copied().unwrap_or(0);
+            assert!(durable <= acked && acked <= read, "{generation}: durable {durable}, acked {acked}, read {read}");
+        }
+    }
+
+    /// The journal's storage, for a simulation's restart.
+    pub fn into_storage(self) -> S {
+        self.journal.into_storage()
+    }
+
+    fn worked(&mut self, now: Instant) -> Step {
+        for notice in self.table.take_notices() {
+            let c = &self.cutter.counters;
+            match notice {
+                Notice::Rotated => c.rotations.add(1),
+                Notice::Truncated => c.truncations.add(1),
+                Notice::BytesLost(n) => c.bytes_lost.add(n),
+            }
+        }
+        for change in self.table.take_changes() {
+            match change {
+                Change::Bound(place) => self.journal.bind(place),
+                Change::Forgotten(generation) => self.journal.forget(generation),
+            }
+        }
+        let work = Work {
+            readable: self.table.is_readable(),
+            changed: self.journal.is_dirty(),
+            look_again: self.table.wants_look(),
+            timer: self.table.next_timer(),
+        };
+        self.machine.handle(Event::Worked(work), now);
+        Step::Worked
+    }
+
+    fn persist(&mut self, marks: Vec<Mark>, now: Instant) {
+        for mark in marks {
+            if let Some((mark, mtime)) = self.table.ack(mark) {
+                self.journal.ack(mark, mtime);
+            }
+        }
+        for change in self.table.take_changes() {
+            match change {
+                Change::Bound(place) => self.journal.bind(place),
+                Change::Forgotten(generation) => self.journal.forget(generation),
+            }
+        }
+        let written = self.journal.write();
+        if let Err(error) = &written
+            && !self.persist_failed
+        {
+            tracing::error!(path = %self.journal.name().display(), %error, "cannot write the checkpoint; delivery goes on, and a crash now would repeat what is delivered meanwhile. Free space or give access");
+        } else if written.is_ok() && self.persist_failed {
+            tracing::info!(path = %self.journal.name().display(), "the checkpoint can be written again");
+        }
+        self.persist_failed = written.is_err();
+        self.machine.handle(Event::Persisted { ok: written.is_ok() }, now);
+    }
+
+    fn read(&mut self, now: Instant) {
+        let Some(key) = self.table.next_ready() else { return };
+        let mut buf = std::mem::take(&mut self.buf);
+        match self.table.read(key, &mut buf, now) {
+            Read::Chunk(chunk) => {
+                let file = self.table.file_ref(key);
+                let consumed = self.cutter.cut(&mut self.machine, &file, &chunk, &buf, now);
+                self.table.consumed(key, &chunk, consumed, now);
+            }
+            Read::LongLine { chunk, len } => self.long_line(key, &chunk, len, &mut buf, now),
+            Read::Nothing => {}
+        }
+        self.buf = buf;
+    }
+
+    /// A line longer than any buffer: its beginning is at hand, its end was found.
+    fn long_line(&mut self, key: Key, chunk: &Chunk, len: u64, buf: &mut Vec<u8>, now: Instant) {
+        let file = self.table.file_ref(key);
+        let span = Span { start: chunk.offset, end: chunk.offset + len };
+        let header_left = chunk.header_left.saturating_sub(1);
+        if chunk.header_left == 0 {
+            let data = &buf[chunk.bytes.clone()];
+            let (keep, dropped) = match split::too_long(&self.cutter.framing, data, usize::MAX) {
+                Token::TooLong { keep, .. } => (keep, true),
+                Token::Record { body, .. } => (body, false),
+                _ => unreachable!("a long line is truncated or dropped"),
+            };
+            let before = Mark { generation: chunk.generation, end: chunk.offset, tail: tail(buf, chunk.bytes.start) };
+            let data = &buf[chunk.bytes.start..chunk.bytes.start + keep];
+            if dropped {
+                self.cutter.too_long(&mut self.machine, &file, span, data, before, now);
+            } else {
+                self.cutter.emit(&mut self.machine, &file, span, data, true, before, now);
+            }
+        }
+        let print = self.table.tail_at(key, span.end, buf).unwrap_or_default();
+        if header_left == 0 {
+            let mark = Mark { generation: chunk.generation, end: span.end, tail: print };
+            self.machine.open_batch().mark(mark, now);
+        }
+        let consumed = Consumed { to: span.end, tail: print, left: 0, lines: false, header_left, long_line: false };
+        self.table.consumed(key, chunk, consumed, now);
+    }
+}
+
+/// The print of the bytes of `buf` before `at`.
+fn tail(buf: &[u8], at: usize) -> Print {
+    Print::of_tail(&buf[..at])
+}
+
+impl Cutter {
+    /// Cuts a chunk into records and puts what becomes of them into the open batch.
+    fn cut(&mut self, machine: &mut Machine, file: &FileRef, chunk: &Chunk, buf: &[u8], now: Instant) -> Consumed {
+        let (start, end) = (chunk.bytes.start, chunk.bytes.end);
+        let offset = |pos: usize| chunk.offset + (pos - start) as u64;
+        let flush = match (chunk.flush_all, chunk.flush_lines) {
+            (true, _) => Flush::Everything,
+            (false, true) => Flush::Lines,
+            (false, false) => Flush::Nothing,
+        };
+        let mut pos = start;
+        let mut header_left = chunk.header_left;
+        let mut long_line = false;
+        loop {
+            let at = At { start_of_file: offset(pos) == 0, end_of_file: chunk.end_of_file, flush };
+            let token = split::next(&self.framing, &buf[pos..end], at);
+            let before = |pos| Mark { generation: chunk.generation, end: offset(pos), tail: tail(buf, pos) };
+            let len = match token {
+                Token::Record { len, .. } | Token::TooLong { len, .. } if header_left > 0 => {
+                    header_left -= 1;
+                    len
+                }
+                Token::Record { len, body, truncated } => {
+                    let span = Span { start: offset(pos), end: offset(pos + len) };
+                    let data = &buf[pos..pos + body];
+                    if self.emit_lazy(machine, file, span, data, truncated, now) {
+                        machine.open_batch().mark(before(pos), now);
+                        machine.close_without_last(now);
+                    }
+                    if machine.open_batch().is_full() {
+                        machine.open_batch().mark(before(pos + len), now);
+                        machine.close_open();
+                    }
+                    len
+                }
+                Token::TooLong { len, keep } => {
+                    let span = Span { start: offset(pos), end: offset(pos + len) };
+                    self.too_long(machine, file, span, &buf[pos..pos + keep], before(pos), now);
+                    len
+                }
+                Token::ByteOrderMark { len } => len,
+                Token::Hole { len } => {
+                    self.counters.nul_bytes_skipped.add(len as u64);
+                    len
+                }
+                Token::LongLine => {
+                    long_line = true;
+                    break;
+                }
+                Token::Incomplete => break,
+            };
+            pos += len;
+        }
+        self.counters.read_bytes.add((pos - start) as u64);
+        if pos > start && header_left == 0 {
+            machine.open_batch().mark(Mark { generation: chunk.generation, end: offset(pos), tail: tail(buf, pos) }, now);
+        }
+        let left = end - pos;
+        let lines = self.framing.multiline.is_some() && memchr::memchr(b'\n', &buf[pos..end]).is_some();
+        Consumed { to: offset(pos), tail: tail(buf, pos), left, lines, header_left, long_line }
+    }
+
+    /// One record into the open batch; closes the batch where it must.
+    #[expect(clippy::too_many_arguments, reason = "one record and where it stands")]
+    fn emit(&mut self, machine: &mut Machine, file: &FileRef, span: Span, data: &[u8], truncated: bool, before: Mark, now: Instant) {
+        if self.emit_lazy(machine, file, span, data, truncated, now) {
+            machine.open_batch().mark(before, now);
+            machine.close_without_last(now);
+        }
+    }
+
+    /// One record into the open batch. True: the batch is over its limits by this record.
+    fn emit_lazy(&mut self, machine: &mut Machine, file: &FileRef, span: Span, data: &[u8], truncated: bool, now: Instant) -> bool {
+        self.counters.read_records.add(1);
+        if truncated {
+            self.counters.truncated.add(1);
+        }
+        let open = machine.open_batch();
+        let from = open.data().len();
+        let outcome = if self.pipeline.is_raw() {
+            open.data().extend_from_slice(data);
+            if truncated {
+                open.data().push(b'\n');
+            }
+            Outcome::Emit
+        } else {
+            let context = Context { host: &self.host, path: &file.path, generation: file.generation, span };
+            self.pipeline.run(&context, data, open.data())
+        };
+        let dead = match outcome {
+            Outcome::Emit => None,
+            Outcome::EmitRaw => {
+                self.counters.mismatched.add(1);
+                None
+            }
+            Outcome::Drop => {
+                self.counters.mismatched.add(1);
+                self.counters.dropped.add(1);
+                return false;
+            }
+            Outcome::DeadLetter { reason } => {
+                self.counters.mismatched.add(1);
+                Some(reason)
+            }
+        };
+        let size = open.data().len() - from;
+        let dead = dead.or_else(|| {
+            (size > self.max_record_bytes).then(|| {
+                open.data().truncate(from);
+                format!("record of {size} bytes, and the destination takes at most {}", self.max_record_bytes)
+            })
+        });
+        match dead {
+            Some(reason) => {
+                open.push_dead(DeadLetter { file: file.clone(), span, reason, data: data.to_vec() }, now);
+                false
+            }
+            None => {
+                open.push(file, span, from, now);
+                open.is_over()
+            }
+        }
+    }
+
+    fn too_long(&mut self, machine: &mut Machine, file: &FileRef, span: Span, data: &[u8], before: Mark, now: Instant) {
+        self.counters.read_records.add(1);
+        let open = machine.open_batch();
+        if open.is_full() {
+            open.mark(before, now);
+            machine.close_open();
+        }
+        let reason = format!("line of {} bytes, longer than max_record ({} bytes)", span.len(), self.framing.max_record);
+        let dead = DeadLetter { file: file.clone(), span, reason, data: data.to_vec() };
+        machine.open_batch().push_dead(dead, now);
+    }
+}
+
+/// The id of a record, for messages.
+#[must_use]
+pub fn id_of(batch: &Batch, index: usize) -> RecordId {
+    batch.record_id(index)
+}
+
+/// A journal's file name in the state directory.
+#[must_use]
+pub fn journal_path(state_dir: &Path, flow: &str) -> PathBuf {
+    state_dir.join("checkpoints").join(format!("{}.journal", crate::model::file_name(flow)))
+}
+
+/// Why a flow cannot start.
+pub type StartError = io::Error;

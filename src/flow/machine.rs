@@ -1,0 +1,286 @@
+//! What a flow does next: a pure function of what happened and the time. No I/O, no clock, no files.
+//! Invariant: nothing is read without credit, and `outstanding <= buffer + one chunk`.
+
+use std::{
+    collections::VecDeque,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    flow::{
+        Limits,
+        batch::{Closed, OpenBatch},
+        ledger::Ledger,
+    },
+    model::{Batch, Mark, Settled},
+};
+
+/// Hints that come faster than this are taken together.
+const HINT_PAUSE: Duration = Duration::from_millis(5);
+/// A checkpoint that could not be written is tried again after this time.
+const PERSIST_RETRY: Duration = Duration::from_secs(1);
+/// What was written is made to survive a power cut at least this often.
+const SYNC_EVERY: Duration = Duration::from_secs(1);
+/// Hinted paths that are remembered one by one; beyond, everything is looked at.
+const MAX_HINTS: usize = 1024;
+
+/// What to look at.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Look {
+    All,
+    Due,
+    Hinted(Vec<PathBuf>),
+}
+
+/// What happened.
+#[derive(Debug)]
+pub enum Event {
+    /// A path changed.
+    Hint(PathBuf),
+    /// Hints were lost.
+    HintsLost,
+    /// A look or a read was done.
+    Worked(Work),
+    Settled(Settled),
+    /// The journal was written, or could not be.
+    Persisted { ok: bool },
+    Synced { ok: bool },
+    /// Deliver what was read, then end.
+    Stop,
+}
+
+/// What a look or a read left behind.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Work {
+    /// Some file has something to read.
+    pub readable: bool,
+    /// The file table changed.
+    pub changed: bool,
+    /// Something was found that only another look explains.
+    pub look_again: bool,
+    /// The file table wants to be woken.
+    pub timer: Option<Instant>,
+}
+
+/// What to do.
+#[derive(Debug)]
+pub enum Action {
+    Look(Look),
+    Read,
+    Ring,
+    Send(Batch),
+    /// Make these marks (and what changed in the table) durable.
+    Persist(Vec<Mark>),
+    Sync,
+    /// Nothing until then, or until something happens.
+    Wait(Instant),
+    Exit,
+}
+
+/// How a flow runs, and how far it may go ahead.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    pub limits: Limits,
+    pub poll_interval: Duration,
+    /// Batches on their way at most: more would wait in memory instead of in their files.
+    pub max_batches: usize,
+    pub record_overhead: usize,
+    /// Deliver what is there, then end.
+    pub once: bool,
+    /// Whether hints come at all; if not, every poll looks at everything.
+    pub hints: bool,
+}
+
+/// One flow's decisions.
+#[derive(Debug)]
+pub struct Machine {
+    settings: Settings,
+    ledger: Ledger,
+    open: OpenBatch,
+    closed: VecDeque<Batch>,
+    marks: Vec<Mark>,
+    hints: Vec<PathBuf>,
+    hints_lost: bool,
+    work: Work,
+    stopping: bool,
+    next_look: Instant,
+    last_hinted: Option<Instant>,
+    persist_after: Option<Instant>,
+    sync_due: Option<Instant>,
+    looked: bool,
+}
+
+impl Machine {
+    pub fn new(settings: Settings, now: Instant) -> Self {
+        Self {
+            settings,
+            ledger: Ledger::default(),
+            open: OpenBatch::new(settings.limits, settings.record_overhead),
+            closed: VecDeque::new(),
+            marks: Vec::new(),
+            hints: Vec::new(),
+            hints_lost: true,
+            work: Work::default(),
+            stopping: false,
+            next_look: now,
+            last_hinted: None,
+            persist_after: None,
+            sync_due: None,
+            looked: false,
+        }
+    }
+
+    /// Takes note of what happened.
+    pub fn handle(&mut self, event: Event, now: Instant) {
+        match event {
+            Event::Hint(path) => self.hint(path),
+            Event::HintsLost => self.hints_lost = true,
+            Event::Worked(work) => {
+                let changed = self.work.changed || work.changed;
+                self.work = Work { changed, ..work };
+            }
+            Event::Settled(settled) => {
+                let marks = self.ledger.settled(settled.id);
+                self.marks.extend(marks);
+            }
+            Event::Persisted { ok: true } => {
+                self.persist_after = None;
+                self.sync_due.get_or_insert(now + SYNC_EVERY);
+            }
+            Event::Persisted { ok: false } => {
+                self.work.changed = true;
+                self.persist_after = Some(now + PERSIST_RETRY);
+            }
+            Event::Synced { ok } => {
+                self.sync_due = None;
+                if !ok {
+                    self.work.changed = true;
+                    self.persist_after = Some(now + PERSIST_RETRY);
+                }
+            }
+            Event::Stop => self.stopping = true,
+        }
+    }
+
+    /// What to do now.
+    pub fn next(&mut self, now: Instant) -> Action {
+        if let Some(batch) = self.closed.pop_front() {
+            return Action::Send(batch);
+        }
+        let due = self.open.due().is_some_and(|due| due <= now);
+        if !self.open.is_empty() && (due || self.is_ending()) {
+            self.close_open();
+            return self.next(now);
+        }
+        if self.wants_persist() && self.persist_after.is_none_or(|after| after <= now) {
+            self.work.changed = false;
+            return Action::Persist(std::mem::take(&mut self.marks));
+        }
+        if !self.is_ending() {
+            if let Some(look) = self.look(now) {
+                return Action::Look(look);
+            }
+            if self.work.timer.is_some_and(|at| at <= now) {
+                return Action::Ring;
+            }
+            if self.work.readable && self.has_credit() {
+                return Action::Read;
+            }
+        }
+        if self.sync_due.is_some_and(|at| at <= now || self.is_idle()) && (self.is_ending() || self.sync_due <= Some(now)) {
+            return Action::Sync;
+        }
+        if self.is_ending() && self.is_idle() {
+            return Action::Exit;
+        }
+        Action::Wait(self.wake(now))
+    }
+
+    /// The batch that takes records.
+    pub fn open_batch(&mut self) -> &mut OpenBatch {
+        &mut self.open
+    }
+
+    /// Closes the open batch now.
+    pub fn close_open(&mut self) {
+        let closed = self.open.close();
+        self.sent(closed);
+    }
+
+    /// Closes the open batch but for its last record.
+    pub fn close_without_last(&mut self, now: Instant) {
+        let closed = self.open.close_without_last(now);
+        self.sent(closed);
+    }
+
+    fn sent(&mut self, Closed { mut batch, marks, bytes }: Closed) {
+        batch.id = self.ledger.opened(bytes, &marks);
+        if batch.records.is_empty() && batch.dead.is_empty() {
+            // Nothing but bytes that are not to be delivered: settled as soon as those before it are.
+            let marks = self.ledger.settled(batch.id);
+            self.marks.extend(marks);
+        } else {
+            self.closed.push_back(batch);
+        }
+    }
+
+    /// Bytes read and not yet settled.
+    pub fn outstanding(&self) -> usize {
+        self.ledger.outstanding() + self.open.bytes()
+    }
+
+    /// Whether something may be read: back-pressure is this arithmetic and nothing else.
+    pub fn has_credit(&self) -> bool {
+        self.outstanding() < self.settings.limits.buffer && self.ledger.batches() < self.settings.max_batches
+    }
+
+    /// Whether the flow reads nothing any more.
+    pub fn is_ending(&self) -> bool {
+        let finished = self.settings.once && self.looked && !self.work.readable && !self.work.look_again && self.hints.is_empty();
+        self.stopping || finished
+    }
+
+    fn is_idle(&self) -> bool {
+        self.ledger.batches() == 0 && self.open.is_empty() && self.closed.is_empty() && !self.wants_persist()
+    }
+
+    fn wants_persist(&self) -> bool {
+        !self.marks.is_empty() || self.work.changed
+    }
+
+    fn hint(&mut self, path: PathBuf) {
+        if self.settings.once || self.hints.contains(&path) {
+            return;
+        }
+        if self.hints.len() < MAX_HINTS {
+            self.hints.push(path);
+        } else {
+            self.hints_lost = true;
+        }
+    }
+
+    fn look(&mut self, now: Instant) -> Option<Look> {
+        let poll = self.next_look <= now && !(self.settings.once && self.looked);
+        if poll || self.hints_lost || std::mem::take(&mut self.work.look_again) {
+            self.next_look = now + self.settings.poll_interval;
+            self.hints.clear();
+            let all = std::mem::take(&mut self.hints_lost) || !self.settings.hints;
+            self.looked = true;
+            return Some(if all { Look::All } else { Look::Due });
+        }
+        if !self.hints.is_empty() && self.last_hinted.is_none_or(|last| now >= last + HINT_PAUSE) {
+            self.last_hinted = Some(now);
+            return Some(Look::Hinted(std::mem::take(&mut self.hints)));
+        }
+        None
+    }
+
+    fn wake(&self, now: Instant) -> Instant {
+        let hinted = self.last_hinted.filter(|_| !self.hints.is_empty()).map(|last| last + HINT_PAUSE);
+        let persist = self.persist_after.filter(|_| self.wants_persist());
+        let reading = [Some(self.next_look), hinted, self.work.timer].into_iter().filter(|_| !self.is_ending());
+        let times = reading.chain([persist, self.open.due(), self.sync_due]).flatten();
+        times.min().unwrap_or(now + SYNC_EVERY).max(now + Duration::from_micros(100))
+    }
+}

@@ -1,0 +1,377 @@
+//! The file table: the only owner of each followed file's identity, open handle, read offset and acked offset.
+//! Knows no records and no destination. Invariant, per generation: `acked <= read`, and a generation id is never reused.
+
+mod copies;
+mod look;
+mod read;
+mod schedule;
+
+use std::{
+    collections::{BTreeSet, HashMap, VecDeque},
+    hash::{BuildHasherDefault, Hash},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+pub use look::{Now, Scope};
+pub use read::{CHUNK, Chunk, Consumed, Read};
+pub use schedule::Pending;
+
+use crate::{
+    model::{Codec, FileId, FileRef, Generation, Mark, Place, Print},
+    source::{Options, StartAt, discover::Discover, fs::Fs, handle::Handle},
+};
+
+/// A map that iterates in the same order in every run, so that a simulation can be repeated.
+type Map<K, V> = HashMap<K, V, BuildHasherDefault<xxhash_rust::xxh3::Xxh3Default>>;
+
+/// A renamed or unlinked file that was quiet for this long is finished: what is left of its last line is a record.
+const FINISHED_AFTER: Duration = Duration::from_secs(2);
+/// A file that disappeared is remembered for this long, should it come back or turn up compressed.
+const REMEMBER_LOST: Duration = Duration::from_secs(3600);
+/// Open files at most; one that was renamed away or unlinked with unread bytes does not count.
+const MAX_OPEN: usize = 512;
+
+/// Number of an entry in the table.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Key(u32);
+
+/// What changed in the table and must be made durable.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Change {
+    /// A generation is bound to a file, for the first time or anew.
+    Bound(Place),
+    /// A generation is gone for good.
+    Forgotten(Generation),
+}
+
+/// Something people should be able to count.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Notice {
+    Rotated,
+    Truncated,
+    /// A file went away with this many bytes unread.
+    BytesLost(u64),
+}
+
+struct Entry<F> {
+    generation: Generation,
+    path: Arc<Path>,
+    /// Where a symbolic link led when the file was first seen.
+    home: Option<Box<Path>>,
+    id: FileId,
+    codec: Codec,
+    head: Print,
+    read: u64,
+    tail: Print,
+    acked: u64,
+    acked_tail: Print,
+    /// As last seen; for a compressed file, the archive's.
+    size: u64,
+    mtime: i64,
+    handle: Option<Handle<F>>,
+    /// Renamed away, unlinked, copied or compressed: nobody is expected to write to it for long.
+    rotated: bool,
+    /// Since when no name leads to it.
+    lost: Option<Instant>,
+    done: bool,
+    queued: bool,
+    /// Look at the bytes before the offset even if there seems to be nothing new.
+    verify: bool,
+    header_left: u32,
+    /// How far a line longer than a buffer was searched for its end.
+    long_line: Option<u64>,
+    /// Bytes to ask for with the next read.
+    want: usize,
+    pending: Pending,
+    refused: bool,
+    /// `run --once`: read no further than this.
+    until: Option<u64>,
+    last_look: u64,
+    /// Until which look it counts as active; 0: it is not in the list of those.
+    hot: u64,
+    /// Read to its end by a handle after no name led to it any more.
+    drained: bool,
+}
+
+/// All files of one flow.
+pub struct Table<F: Fs> {
+    fs: F,
+    discover: Discover,
+    framing: Framing,
+    entries: Vec<Option<Entry<F::File>>>,
+    free: Vec<Key>,
+    by_path: Map<Arc<Path>, Key>,
+    by_id: Map<FileId, Key>,
+    by_generation: Map<Generation, Key>,
+    /// Copies of followed files, which hold nothing new: id of the copy, and what it looked like when compared.
+    twins: Map<FileId, copies::Twin>,
+    ready: VecDeque<Key>,
+    ready_rotated: VecDeque<Key>,
+    timers: BTreeSet<(Instant, Key)>,
+    hot: Vec<Key>,
+    open: VecDeque<Key>,
+    sweep: usize,
+    looks: u64,
+    first: Option<StartAt>,
+    once: bool,
+    changes: Vec<Change>,
+    notices: Vec<Notice>,
+    complaints: BTreeSet<PathBuf>,
+    folders: BTreeSet<PathBuf>,
+    relook: bool,
+    /// To be searched for with the next look.
+    missing: Vec<Key>,
+    /// No name leads to them.
+    lost: Vec<Key>,
+    /// Names that match and could not be read yet.
+    unreadable: Vec<PathBuf>,
+    random: fastrand::Rng,
+}
+
+/// What the table must know of framing to keep its timers.
+#[derive(Clone, Copy, Debug)]
+pub struct Framing {
+    pub header_lines: u32,
+    pub lines_timeout: Option<Duration>,
+    pub partial_line_timeout: Option<Duration>,
+    /// Longest record: bounds what is read again while its end is missing.
+    pub max_record: usize,
+}
+
+/// How the table starts.
+#[derive(Debug)]
+pub struct Start {
+    /// What the checkpoint held; `None` at the flow's very first start.
+    pub places: Option<Vec<Place>>,
+    pub once: bool,
+    /// Seed of the generation ids.
+    pub seed: u64,
+}
+
+impl<F: Fs> Table<F> {
+    pub fn new(fs: F, options: &Options, framing: Framing, start: Start) -> Self {
+        let default = if start.once { StartAt::Beginning } else { StartAt::End };
+        let first = start.places.is_none().then(|| options.start_at.unwrap_or(default));
+        let mut table = Self {
+            fs,
+            discover: Discover::new(options.paths.clone(), options.exclude.clone()),
+            framing,
+            entries: Vec::new(),
+            free: Vec::new(),
+            by_path: Map::default(),
+            by_id: Map::default(),
+            by_generation: Map::default(),
+            twins: Map::default(),
+            ready: VecDeque::new(),
+            ready_rotated: VecDeque::new(),
+            timers: BTreeSet::new(),
+            hot: Vec::new(),
+            open: VecDeque::new(),
+            sweep: 0,
+            looks: 0,
+            first,
+            once: start.once,
+            changes: Vec::new(),
+            notices: Vec::new(),
+            complaints: BTreeSet::new(),
+            folders: BTreeSet::new(),
+            relook: false,
+            missing: Vec::new(),
+            lost: Vec::new(),
+            unreadable: Vec::new(),
+            random: fastrand::Rng::with_seed(start.seed),
+        };
+        for place in start.places.into_iter().flatten() {
+            table.restore(place);
+        }
+        table
+    }
+
+    fn restore(&mut self, place: Place) {
+        let entry = Entry {
+            read: place.acked,
+            tail: place.tail,
+            acked: place.acked,
+            acked_tail: place.tail,
+            generation: place.generation,
+            codec: place.codec,
+            head: place.head,
+            size: place.acked,
+            mtime: place.mtime,
+            done: place.done,
+            // Until it was compared, the file of that name may be any file.
+            verify: true,
+            rotated: !self.discover.matches(&place.path),
+            header_left: if place.acked == 0 { self.framing.header_lines } else { 0 },
+            ..blank(place.path, place.id)
+        };
+        self.insert(entry);
+    }
+
+    fn insert(&mut self, entry: Entry<F::File>) -> Key {
+        let key = self.free.pop().unwrap_or_else(|| {
+            self.entries.push(None);
+            Key(u32::try_from(self.entries.len() - 1).expect("fewer than 4 thousand million files"))
+        });
+        self.by_path.insert(Arc::clone(&entry.path), key);
+        self.by_id.insert(entry.id, key);
+        let old = self.by_generation.insert(entry.generation, key);
+        assert!(old.is_none(), "a generation id was used twice");
+        self.entries[key.0 as usize] = Some(entry);
+        key
+    }
+
+    fn entry(&self, key: Key) -> &Entry<F::File> {
+        self.entries[key.0 as usize].as_ref().expect("keys in the table's indices are live")
+    }
+
+    fn entry_mut(&mut self, key: Key) -> &mut Entry<F::File> {
+        self.entries[key.0 as usize].as_mut().expect("keys in the table's indices are live")
+    }
+
+    fn keys(&self) -> impl Iterator<Item = Key> + use<F> {
+        let live: Vec<Key> = (0u32..)
+            .zip(&self.entries)
+            .filter_map(|(i, e)| e.as_ref().map(|_| Key(i)))
+            .collect();
+        live.into_iter()
+    }
+
+    /// Takes a key out of the indices by name and identity, where they still mean it.
+    fn unlink(&mut self, key: Key) {
+        let (path, id) = (Arc::clone(&self.entry(key).path), self.entry(key).id);
+        if self.by_path.get(&path) == Some(&key) {
+            self.by_path.remove(&path);
+        }
+        if self.by_id.get(&id) == Some(&key) {
+            self.by_id.remove(&id);
+        }
+    }
+
+    fn remove(&mut self, key: Key) {
+        self.unlink(key);
+        self.close(key);
+        let generation = self.entry(key).generation;
+        self.by_generation.remove(&generation);
+        self.timers.retain(|(_, k)| *k != key);
+        self.ready.retain(|k| *k != key);
+        self.ready_rotated.retain(|k| *k != key);
+        self.hot.retain(|k| *k != key);
+        self.entries[key.0 as usize] = None;
+        self.free.push(key);
+        self.changes.push(Change::Forgotten(generation));
+    }
+
+    fn bound(&mut self, key: Key) {
+        let place = self.place(key);
+        self.changes.push(Change::Bound(place));
+    }
+
+    fn place(&self, key: Key) -> Place {
+        let e = self.entry(key);
+        Place {
+            generation: e.generation,
+            path: Arc::clone(&e.path),
+            id: e.id,
+            codec: e.codec,
+            head: e.head,
+            acked: e.acked,
+            tail: e.acked_tail,
+            mtime: e.mtime,
+            // Not before all of it has settled: a restart would never read it again.
+            done: e.done && e.acked == e.read,
+        }
+    }
+
+    /// Everything up to the mark has settled. Late news of a generation that is gone are ignored: they cannot move
+    /// another one's offset. Returns the mark to make durable and the file's last modification.
+    pub fn ack(&mut self, mark: Mark) -> Option<(Mark, i64)> {
+        let key = *self.by_generation.get(&mark.generation)?;
+        let e = self.entry_mut(key);
+        let end = mark.end.min(e.read);
+        let tail = if mark.end <= e.read { mark.tail } else { e.tail };
+        if end > e.acked {
+            (e.acked, e.acked_tail) = (end, tail);
+        }
+        assert!(e.acked <= e.read, "acked {} beyond read {}", e.acked, e.read);
+        let durable = (Mark { generation: mark.generation, end: e.acked, tail: e.acked_tail }, e.mtime);
+        if e.done && e.acked == e.read {
+            self.bound(key);
+        }
+        Some(durable)
+    }
+
+    /// What must be made durable since the last call.
+    pub fn take_changes(&mut self) -> Vec<Change> {
+        std::mem::take(&mut self.changes)
+    }
+
+    /// What there is to count since the last call.
+    pub fn take_notices(&mut self) -> Vec<Notice> {
+        std::mem::take(&mut self.notices)
+    }
+
+    /// The folders to watch, if they changed since the last look.
+    pub fn folders(&self) -> &BTreeSet<PathBuf> {
+        &self.folders
+    }
+
+    /// All places as they are to be made durable.
+    pub fn places(&self) -> Vec<Place> {
+        self.keys().map(|k| self.place(k)).collect()
+    }
+
+    /// For the batch: which file this is.
+    pub fn file_ref(&self, key: Key) -> FileRef {
+        let e = self.entry(key);
+        FileRef { generation: e.generation, path: Arc::clone(&e.path) }
+    }
+
+    /// Followed files, and bytes not yet settled in them as far as sizes tell.
+    pub fn summary(&self) -> (usize, u64) {
+        let live = self.entries.iter().flatten().filter(|e| e.lost.is_none());
+        live.fold((0, 0), |(files, behind), e| {
+            let size = if e.codec == Codec::Plain { e.size } else { e.read };
+            (files + 1, behind + size.saturating_sub(e.acked))
+        })
+    }
+
+    /// Bytes at which reading stands, for checks from outside: (generation, acked, read).
+    pub fn offsets(&self) -> Vec<(Generation, u64, u64)> {
+        self.entries.iter().flatten().map(|e| (e.generation, e.acked, e.read)).collect()
+    }
+}
+
+fn blank<F>(path: Arc<Path>, id: FileId) -> Entry<F> {
+    Entry {
+        generation: Generation(0),
+        path,
+        home: None,
+        id,
+        codec: Codec::Plain,
+        head: Print::default(),
+        read: 0,
+        tail: Print::default(),
+        acked: 0,
+        acked_tail: Print::default(),
+        size: 0,
+        mtime: 0,
+        handle: None,
+        rotated: false,
+        lost: None,
+        done: false,
+        queued: false,
+        verify: false,
+        header_left: 0,
+        long_line: None,
+        want: 0,
+        pending: Pending::default(),
+        refused: false,
+        until: None,
+        last_look: 0,
+        hot: 0,
+        drained: false,
+    }
+}
