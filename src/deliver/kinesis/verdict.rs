@@ -10,9 +10,10 @@ use std::{error::Error, io};
 
 /// What a failed request means.
 pub(super) fn of(error: &SdkError<PutRecordsError, HttpResponse>, stream: &str, region: &str) -> Failure {
-    if any::<CredentialsError>(error) {
-        let mut failure = Failure::new(Class::Credentials, "NoCredentials", words(error));
-        failure.remedy = Some(NO_CREDENTIALS.into());
+    if let Some(cause) = chain(error).find_map(|e| e.downcast_ref::<CredentialsError>()) {
+        let mut failure = Failure::new(Class::Credentials, "NoCredentials", words(cause));
+        let none = matches!(cause, CredentialsError::CredentialsNotLoaded(_));
+        failure.remedy = Some(if none { NO_CREDENTIALS } else { PROVIDER_FAILED }.into());
         return failure;
     }
     match error {
@@ -55,6 +56,9 @@ fn of_dispatch(error: &(dyn Error + 'static), failure: &DispatchFailure) -> Fail
 const NO_CREDENTIALS: &str =
     "give the host a role, set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name an AWS profile";
 
+const PROVIDER_FAILED: &str =
+    "check what gives the credentials: the role to assume, the AWS profile, or the host's instance metadata";
+
 /// What the operator can do about it.
 fn remedy(code: &str, class: Class, stream: &str, region: &str) -> Option<String> {
     let remedy = match code {
@@ -86,12 +90,15 @@ fn any<E: Error + 'static>(error: &(dyn Error + 'static)) -> bool {
     chain(error).any(<dyn Error>::is::<E>)
 }
 
+/// What the SDK's layers say of themselves, which helps nobody.
+const NOISE: [&str; 5] = ["dispatch failure", "response error", "service error", "io error", "other"];
+
 /// The causes in words, each once.
 fn words(error: &(dyn Error + 'static)) -> String {
     let mut out = String::new();
     for e in chain(error) {
         let next = e.to_string();
-        if !out.ends_with(&next) {
+        if !out.ends_with(&next) && !NOISE.contains(&next.as_str()) {
             out = if out.is_empty() { next } else { format!("{out}: {next}") };
         }
     }
