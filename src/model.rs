@@ -206,3 +206,51 @@ pub struct Place {
     /// Nothing is left to read and the file cannot change (a compressed copy of what was delivered).
     pub done: bool,
 }
+
+/// A flow's name as a file name: letters, digits, `-` and `_` as they are, a dot unless it comes first, the rest
+/// percent-encoded. Names that would be too long for a file system end in `~` and a hash of the whole instead.
+#[must_use]
+pub fn file_name(flow: &str) -> String {
+    use std::fmt::Write as _;
+    let mut out = String::with_capacity(flow.len());
+    for (i, b) in flow.bytes().enumerate() {
+        match b {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => out.push(char::from(b)),
+            b'.' if i > 0 => out.push('.'),
+            _ => write!(out, "%{b:02X}").expect("a String takes everything"),
+        }
+    }
+    if out.len() > LONGEST_NAME {
+        out.truncate(LONGEST_NAME);
+        write!(out, "~{:016x}", xxhash_rust::xxh3::xxh3_64(flow.as_bytes())).expect("a String takes everything");
+    }
+    out
+}
+
+/// Leaves room for a hash and an extension within the 255 bytes of most file systems.
+const LONGEST_NAME: usize = 200;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flow_name_becomes_a_safe_file_name() {
+        for (flow, name) in [
+            ("web", "web"),
+            ("web-1_a.b", "web-1_a.b"),
+            ("..", "%2E."),
+            ("a/b", "a%2Fb"),
+            ("a%2Fb", "a%252Fb"),
+            ("é x", "%C3%A9%20x"),
+        ] {
+            assert_eq!(file_name(flow), name);
+        }
+    }
+
+    #[test]
+    fn long_names_stay_apart_and_short_enough() {
+        let (a, b) = (file_name(&"/".repeat(100)), file_name(&"/".repeat(101)));
+        assert!(a != b && a.len() < 240 && b.len() < 240, "{a} {b}");
+    }
+}

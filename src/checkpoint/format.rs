@@ -108,7 +108,12 @@ impl Line {
     /// The line for an offset that moved.
     #[must_use]
     pub fn acked(mark: &Mark, mtime: i64) -> Self {
-        Self::Acked(AckedLine { generation: mark.generation.to_string(), offset: mark.end, tail: print(mark.tail), mtime })
+        Self::Acked(AckedLine {
+            generation: mark.generation.to_string(),
+            offset: mark.end,
+            tail: print(mark.tail),
+            mtime,
+        })
     }
 }
 

@@ -23,11 +23,17 @@ const COMPACT_ABOVE: usize = 256 << 10;
 pub enum OpenError {
     #[error("{path}: cannot read the checkpoint: {error}. Give the agent's user access to it, or repair the disk")]
     Unreadable { path: PathBuf, error: io::Error },
-    #[error("{path}: line {line} of the checkpoint is damaged, and lines after it are not, so this is no torn write. Restore the file from a backup; or move it away to start anew (files present are then read from their end, or as `start_at` says)")]
+    #[error(
+        "{path}: line {line} of the checkpoint is damaged, and lines after it are not, so this is no torn write. Restore the file from a backup; or move it away to start anew (files present are then read from their end, or as `start_at` says)"
+    )]
     Damaged { path: PathBuf, line: usize },
-    #[error("{path}: written by a newer agent (format {found}, this one reads up to {FORMAT}). Install the newer version again; or move the file away to start anew")]
+    #[error(
+        "{path}: written by a newer agent (format {found}, this one reads up to {FORMAT}). Install the newer version again; or move the file away to start anew"
+    )]
     Newer { path: PathBuf, found: u32 },
-    #[error("{path}: this is the checkpoint of flow `{found}`, not of `{expected}`. Put the right file back, or move it away to start anew")]
+    #[error(
+        "{path}: this is the checkpoint of flow `{found}`, not of `{expected}`. Put the right file back, or move it away to start anew"
+    )]
     OtherFlow { path: PathBuf, found: String, expected: String },
 }
 

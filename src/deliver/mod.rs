@@ -2,7 +2,26 @@
 //! Knows batches, no files and no offsets beyond what a batch carries. Invariant: a batch settles once, and only
 //! after each of its records was accepted by the destination or safely written to the dead letters.
 
+pub mod backoff;
+pub mod courier;
+pub mod dead_letter;
+mod desk;
+pub mod errors;
+pub mod job;
+pub mod kinesis;
+mod report;
+pub mod stdout;
+#[cfg(test)]
+mod testing;
+pub mod window;
+
 use std::path::PathBuf;
+
+pub use courier::{Courier, Sink};
+pub use dead_letter::DeadLetters;
+pub use kinesis::{KinesisSink, StartError};
+pub use report::Health;
+pub use stdout::StdoutSink;
 
 /// How to reach AWS. Built by `config` from `aws:` and the destination's own overrides.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -81,7 +100,7 @@ impl Destination {
     #[must_use]
     pub fn max_record_bytes(&self) -> usize {
         match self {
-            Self::Kinesis(_) => (1 << 20) - KEY_BYTES,
+            Self::Kinesis(_) => MAX_KINESIS_RECORD,
             Self::Stdout => 10 << 20,
         }
     }
@@ -98,3 +117,6 @@ impl Destination {
 
 /// Length of a random partition key in bytes.
 pub const KEY_BYTES: usize = 10;
+
+/// Most bytes of one record's data that a stream with the default limit takes beside a random key.
+const MAX_KINESIS_RECORD: usize = (1 << 20) - KEY_BYTES;

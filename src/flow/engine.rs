@@ -2,7 +2,6 @@
 //! system and the journal's storage, so that a simulation runs exactly this code. Knows no network and no clock.
 
 use std::{
-    io,
     path::{Path, PathBuf},
     sync::Arc,
     time::Instant,
@@ -11,7 +10,7 @@ use std::{
 use crate::{
     checkpoint::{journal::Journal, storage::Storage},
     flow::machine::{Action, Event, Look, Machine, Settings, Work},
-    model::{Batch, DeadLetter, FileRef, Mark, Place, Print, RecordId, Span},
+    model::{Batch, DeadLetter, FileRef, Mark, Place, Print, Span},
     record::{
         pipeline::{Context, Outcome, Pipeline},
         split::{self, At, Flush, Token},
@@ -167,8 +166,7 @@ impl<F: Fs, S: Storage> Engine<F, S> {
 
     /// For checks from outside: the table, the journal and the machine agree on the order of offsets.
     pub fn check_invariants(&self) {
-        let durable: std::collections::HashMap<_, _> =
-            self.journal.places().map(|p| (p.generation, p.acked)).collect();
+        let durable: std::collections::HashMap<_, _> = self.journal.places().map(|p| (p.generation, p.acked)).collect();
         for (generation, acked, read) in self.table.offsets() {
             let durable = durable.get(&generation).copied().unwrap_or(0);
             assert!(durable <= acked && acked <= read, "{generation}: durable {durable}, acked {acked}, read {read}");
@@ -334,7 +332,9 @@ impl Cutter {
         }
         self.counters.read_bytes.add((pos - start) as u64);
         if pos > start && header_left == 0 {
-            machine.open_batch().mark(Mark { generation: chunk.generation, end: offset(pos), tail: tail(buf, pos) }, now);
+            machine
+                .open_batch()
+                .mark(Mark { generation: chunk.generation, end: offset(pos), tail: tail(buf, pos) }, now);
         }
         let left = end - pos;
         let lines = self.framing.multiline.is_some() && memchr::memchr(b'\n', &buf[pos..end]).is_some();
@@ -343,7 +343,16 @@ impl Cutter {
 
     /// One record into the open batch; closes the batch where it must.
     #[expect(clippy::too_many_arguments, reason = "one record and where it stands")]
-    fn emit(&mut self, machine: &mut Machine, file: &FileRef, span: Span, data: &[u8], truncated: bool, before: Mark, now: Instant) {
+    fn emit(
+        &mut self,
+        machine: &mut Machine,
+        file: &FileRef,
+        span: Span,
+        data: &[u8],
+        truncated: bool,
+        before: Mark,
+        now: Instant,
+    ) {
         if self.emit_lazy(machine, file, span, data, truncated, now) {
             machine.open_batch().mark(before, now);
             machine.close_without_last(now);
@@ -351,7 +360,15 @@ impl Cutter {
     }
 
     /// One record into the open batch. True: the batch is over its limits by this record.
-    fn emit_lazy(&mut self, machine: &mut Machine, file: &FileRef, span: Span, data: &[u8], truncated: bool, now: Instant) -> bool {
+    fn emit_lazy(
+        &mut self,
+        machine: &mut Machine,
+        file: &FileRef,
+        span: Span,
+        data: &[u8],
+        truncated: bool,
+        now: Instant,
+    ) -> bool {
         self.counters.read_records.add(1);
         if truncated {
             self.counters.truncated.add(1);
@@ -410,16 +427,11 @@ impl Cutter {
             open.mark(before, now);
             machine.close_open();
         }
-        let reason = format!("line of {} bytes, longer than max_record ({} bytes)", span.len(), self.framing.max_record);
+        let reason =
+            format!("line of {} bytes, longer than max_record ({} bytes)", span.len(), self.framing.max_record);
         let dead = DeadLetter { file: file.clone(), span, reason, data: data.to_vec() };
         machine.open_batch().push_dead(dead, now);
     }
-}
-
-/// The id of a record, for messages.
-#[must_use]
-pub fn id_of(batch: &Batch, index: usize) -> RecordId {
-    batch.record_id(index)
 }
 
 /// A journal's file name in the state directory.
@@ -427,6 +439,3 @@ pub fn id_of(batch: &Batch, index: usize) -> RecordId {
 pub fn journal_path(state_dir: &Path, flow: &str) -> PathBuf {
     state_dir.join("checkpoints").join(format!("{}.journal", crate::model::file_name(flow)))
 }
-
-/// Why a flow cannot start.
-pub type StartError = io::Error;

@@ -44,8 +44,12 @@ pub enum Event {
     Worked(Work),
     Settled(Settled),
     /// The journal was written, or could not be.
-    Persisted { ok: bool },
-    Synced { ok: bool },
+    Persisted {
+        ok: bool,
+    },
+    Synced {
+        ok: bool,
+    },
     /// Deliver what was read, then end.
     Stop,
 }
@@ -188,7 +192,9 @@ impl Machine {
                 return Action::Read;
             }
         }
-        if self.sync_due.is_some_and(|at| at <= now || self.is_idle()) && (self.is_ending() || self.sync_due <= Some(now)) {
+        if self.sync_due.is_some_and(|at| at <= now || self.is_idle())
+            && (self.is_ending() || self.sync_due <= Some(now))
+        {
             return Action::Sync;
         }
         if self.is_ending() && self.is_idle() {
@@ -237,7 +243,8 @@ impl Machine {
 
     /// Whether the flow reads nothing any more.
     pub fn is_ending(&self) -> bool {
-        let finished = self.settings.once && self.looked && !self.work.readable && !self.work.look_again && self.hints.is_empty();
+        let finished =
+            self.settings.once && self.looked && !self.work.readable && !self.work.look_again && self.hints.is_empty();
         self.stopping || finished
     }
 

@@ -45,4 +45,3 @@ pub struct Options {
     pub limits: Limits,
     pub delivery: Delivery,
 }
-

@@ -138,12 +138,8 @@ mod tests {
     fn a_file_is_judged_by_identity_before_size() {
         let id = FileId { dev: 1, ino: 2 };
         let known = Known { id, read: Some(100), size: 100, mtime: 5 };
-        let seen = |ino, size, mtime| Stat {
-            id: FileId { dev: 1, ino },
-            kind: crate::source::fs::Kind::Regular,
-            size,
-            mtime,
-        };
+        let seen =
+            |ino, size, mtime| Stat { id: FileId { dev: 1, ino }, kind: crate::source::fs::Kind::Regular, size, mtime };
         assert_eq!(judge(&known, None), Verdict::Gone);
         assert_eq!(judge(&known, Some(&seen(3, 10, 6))), Verdict::Replaced);
         assert_eq!(judge(&known, Some(&seen(2, 99, 6))), Verdict::Truncated);

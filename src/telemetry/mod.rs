@@ -1,1 +1,5 @@
-//! .
+//! What the agent says about itself: counters and rate-limited messages. Knows no flow, file or destination.
+//! Invariant: nothing here is global; every handle is given at construction.
+
+pub mod counters;
+pub mod limit;

@@ -110,13 +110,18 @@ impl<F: Fs> Table<F> {
             return None;
         }
         let alike = || {
-            strangers.iter().rev().filter(|s| s.stat.id != e.id && e.head.begins(&s.head) && !self.by_id.contains_key(&s.stat.id))
+            strangers
+                .iter()
+                .rev()
+                .filter(|s| s.stat.id != e.id && e.head.begins(&s.head) && !self.by_id.contains_key(&s.stat.id))
         };
         let rotated = |s: &&Stranger| rotation::is_rotated(&e.path, &s.path);
         alike()
             .filter(|s| s.codec == Codec::Plain && s.stat.size >= e.read)
             .find(|s| self.continues_at(key, &s.path))
-            .or_else(|| alike().find(|s| s.codec != Codec::Plain && (rotated(s) || without_archive_name(&s.path) == *e.path)))
+            .or_else(|| {
+                alike().find(|s| s.codec != Codec::Plain && (rotated(s) || without_archive_name(&s.path) == *e.path))
+            })
             .or_else(|| alike().find(|s| s.codec == Codec::Plain && s.stat.size < e.read && rotated(s)))
             .or_else(|| alike().find(|s| s.codec != Codec::Plain && e.head.len > 64))
             .cloned()
@@ -132,7 +137,8 @@ impl<F: Fs> Table<F> {
             names.push(plain.file_name()?.as_bytes().to_vec());
             names.extend(rotation::bases(plain.file_name()?));
         }
-        let bases = names.iter().filter_map(|name| self.by_path.get(folder.join(OsStr::from_bytes(name)).as_path()).copied());
+        let bases =
+            names.iter().filter_map(|name| self.by_path.get(folder.join(OsStr::from_bytes(name)).as_path()).copied());
         let mut candidates: Vec<Key> = bases.collect();
         candidates.extend(self.twins.get(&stat.id).map(|t| t.of).filter(|k| self.entries[k.0 as usize].is_some()));
         candidates.into_iter().find(|key| self.entry(*key).id != stat.id && self.is_copy_of(*key, path, stat))

@@ -158,8 +158,8 @@ impl<F: Fs> Table<F> {
             return self.judge(key, Some(stat), now, findings);
         }
         findings.missing.extend(at_path.inspect(|k| self.displace(*k)));
-        let other_name = self.entry(key).lost.is_none()
-            && self.fs.stat(&self.entry(key).path).is_ok_and(|s| s.id == stat.id);
+        let other_name =
+            self.entry(key).lost.is_none() && self.fs.stat(&self.entry(key).path).is_ok_and(|s| s.id == stat.id);
         if other_name {
             return;
         }

@@ -232,10 +232,7 @@ impl<F: Fs> Table<F> {
     }
 
     fn keys(&self) -> impl Iterator<Item = Key> + use<F> {
-        let live: Vec<Key> = (0u32..)
-            .zip(&self.entries)
-            .filter_map(|(i, e)| e.as_ref().map(|_| Key(i)))
-            .collect();
+        let live: Vec<Key> = (0u32..).zip(&self.entries).filter_map(|(i, e)| e.as_ref().map(|_| Key(i))).collect();
         live.into_iter()
     }
 

@@ -33,7 +33,10 @@ pub struct Chunk {
 pub enum Read {
     Chunk(Chunk),
     /// A line longer than a buffer, its end found: the first of its bytes, and its whole length.
-    LongLine { chunk: Chunk, len: u64 },
+    LongLine {
+        chunk: Chunk,
+        len: u64,
+    },
     /// Nothing this time: the file changed its identity, cannot be read, or has no end of its long line yet.
     Nothing,
 }

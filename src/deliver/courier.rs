@@ -1,0 +1,321 @@
+//! The async side of one flow: carries out what the desk decides. Knows no files and no particular destination.
+//! Invariant: a batch that was handed over is either settled through `on_settled` or still here; dropping the courier
+//! ends every wait and every request, and settles nothing.
+
+use super::{
+    dead_letter::DeadLetters,
+    desk::{Desk, Ticket, Work},
+    job::{Refused, Reply},
+    report::{Health, Reporter},
+};
+use crate::{
+    model::{Batch, BatchId, Settled},
+    telemetry::counters::FlowCounters,
+};
+use std::{
+    io,
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
+use tokio::{
+    runtime::Handle,
+    sync::mpsc,
+    task::{JoinError, JoinHandle, JoinSet},
+};
+
+/// A destination: makes one request and says what became of it. Neither retries nor waits on its own account.
+pub trait Sink: Send + Sync + 'static {
+    /// Requests under way at once, at most.
+    fn max_in_flight(&self) -> usize;
+
+    /// One request with these records of the batch. `which` is not empty.
+    fn send(&self, batch: &Batch, which: &[u32]) -> impl Future<Output = Reply> + Send;
+}
+
+/// The handle of one flow's delivery, held by the flow's thread.
+#[derive(Debug)]
+pub struct Courier {
+    inbox: mpsc::UnboundedSender<Batch>,
+    task: JoinHandle<()>,
+    health: Health,
+}
+
+impl Courier {
+    /// Starts delivering on `handle`. `on_settled` is called from there and must not block.
+    pub fn start<S: Sink>(
+        handle: &Handle,
+        flow: &str,
+        sink: S,
+        dead_letters: DeadLetters,
+        counters: Arc<FlowCounters>,
+        on_settled: impl Fn(Settled) + Send + Sync + 'static,
+    ) -> Self {
+        let (inbox, batches) = mpsc::unbounded_channel();
+        let reporter = Reporter::new(flow, counters);
+        let health = reporter.health();
+        let run = Run {
+            desk: Desk::new(sink.max_in_flight(), fastrand::Rng::new()),
+            sink: Arc::new(sink),
+            dead_letters: Arc::new(dead_letters),
+            reporter,
+            on_settled,
+            tasks: JoinSet::new(),
+        };
+        Self { inbox, task: handle.spawn(run.run(batches)), health }
+    }
+
+    /// Hands a batch over. Never blocks; the flow's ledger bounds how much is handed over.
+    pub fn send(&self, batch: Batch) {
+        // Fails only while the runtime shuts down. The batch is then unsettled, and read again at the next start.
+        let _ = self.inbox.send(batch);
+    }
+
+    /// For the status line and the watchdog.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.health.clone()
+    }
+}
+
+impl Drop for Courier {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// What a task brings back.
+enum Done {
+    Replied { ticket: Ticket, batch: Arc<Batch>, which: Vec<u32>, reply: Reply },
+    Written { id: BatchId, batch: Arc<Batch>, refused: Vec<Refused>, result: io::Result<()> },
+}
+
+struct Run<S, F> {
+    desk: Desk,
+    sink: Arc<S>,
+    dead_letters: Arc<DeadLetters>,
+    reporter: Reporter,
+    on_settled: F,
+    /// Requests and writes under way; dropped with `self`, which aborts them.
+    tasks: JoinSet<Done>,
+}
+
+impl<S: Sink, F: Fn(Settled)> Run<S, F> {
+    async fn run(mut self, mut batches: mpsc::UnboundedReceiver<Batch>) {
+        loop {
+            while let Some(work) = self.desk.next(Instant::now()) {
+                self.begin(work);
+            }
+            let due = self.desk.due();
+            tokio::select! {
+                batch = batches.recv() => match batch {
+                    Some(batch) => self.desk.accept(batch, Instant::now()),
+                    None => return,
+                },
+                Some(done) = self.tasks.join_next() => self.finish(done),
+                () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now).into()), if due.is_some() => {}
+            }
+        }
+    }
+
+    fn begin(&mut self, work: Work) {
+        match work {
+            Work::Send { ticket, batch, which, again } => {
+                self.reporter.sending(which.len(), again);
+                let sink = Arc::clone(&self.sink);
+                self.tasks.spawn(async move {
+                    let reply = sink.send(&batch, &which).await;
+                    Done::Replied { ticket, batch, which, reply }
+                });
+            }
+            Work::Write { id, batch, refused } => {
+                let letters = Arc::clone(&self.dead_letters);
+                self.tasks.spawn_blocking(move || {
+                    let result = letters.write(&letters.lines(&batch, &refused, SystemTime::now()));
+                    Done::Written { id, batch, refused, result }
+                });
+            }
+            Work::Settled(settled) => {
+                self.reporter.settled(&settled);
+                (self.on_settled)(settled);
+            }
+        }
+    }
+
+    fn finish(&mut self, done: Result<Done, JoinError>) {
+        let now = Instant::now();
+        match done {
+            Ok(Done::Replied { ticket, batch, which, reply }) => {
+                self.reporter.replied(&batch, &which, &reply, now);
+                self.desk.replied(ticket, which.len(), reply, now);
+            }
+            Ok(Done::Written { id, batch, refused, result }) => {
+                match &result {
+                    Ok(()) => self.reporter.written(&batch, &refused, self.dead_letters.path(), now),
+                    Err(why) => self.reporter.unwritable(self.dead_letters.path(), why, now),
+                }
+                self.desk.written(id, result.is_ok(), now);
+            }
+            // A panic is a bug and ends the process; tasks are cancelled only when the runtime ends.
+            Err(e) => {
+                if let Ok(panic) = e.try_into_panic() {
+                    std::panic::resume_unwind(panic);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        deliver::{
+            errors::Class,
+            testing::{batch, failure},
+        },
+        model::{DeadLetter, FileRef, Generation, Span},
+        telemetry::counters::Counter,
+    };
+    use std::{
+        collections::VecDeque,
+        path::Path,
+        sync::{Mutex, mpsc as sync_mpsc},
+        time::Duration,
+    };
+
+    /// Answers from a script, then accepts everything; notes what it was asked to send.
+    struct Scripted {
+        script: Mutex<VecDeque<Reply>>,
+        seen: Arc<Mutex<Vec<Vec<u32>>>>,
+    }
+
+    impl Sink for Scripted {
+        fn max_in_flight(&self) -> usize {
+            1
+        }
+
+        async fn send(&self, _: &Batch, which: &[u32]) -> Reply {
+            self.seen.lock().unwrap().push(which.to_vec());
+            self.script.lock().unwrap().pop_front().unwrap_or_else(Reply::accepted)
+        }
+    }
+
+    struct Bench {
+        courier: Courier,
+        seen: Arc<Mutex<Vec<Vec<u32>>>>,
+        settled: sync_mpsc::Receiver<Settled>,
+        counters: Arc<FlowCounters>,
+        state: tempfile::TempDir,
+        _runtime: tokio::runtime::Runtime,
+    }
+
+    fn bench(script: Vec<Reply>) -> Bench {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let state = tempfile::tempdir().unwrap();
+        let seen = Arc::default();
+        let sink = Scripted { script: Mutex::new(script.into()), seen: Arc::clone(&seen) };
+        let counters = Arc::<FlowCounters>::default();
+        let (sender, settled) = sync_mpsc::channel();
+        let letters = DeadLetters::new(state.path(), "web");
+        let on_settled = move |s| sender.send(s).unwrap();
+        let courier = Courier::start(runtime.handle(), "web", sink, letters, Arc::clone(&counters), on_settled);
+        Bench { courier, seen, settled, counters, state, _runtime: runtime }
+    }
+
+    impl Bench {
+        fn settled(&self) -> Settled {
+            self.settled.recv_timeout(Duration::from_secs(30)).expect("the batch settles")
+        }
+
+        fn letters(&self) -> String {
+            std::fs::read_to_string(self.state.path().join("dead-letters/web.jsonl")).unwrap_or_default()
+        }
+    }
+
+    #[test]
+    fn failed_records_are_sent_again_and_the_rest_is_not() {
+        let failed = vec![(1, failure(Class::Throttled))];
+        let bench = bench(vec![Reply::Answered { failed }, Reply::Failed(failure(Class::Again))]);
+        bench.courier.send(batch(0, 3));
+        assert_eq!(bench.settled(), Settled { id: BatchId(0), accepted: 3, dead_lettered: 0 });
+        assert_eq!(*bench.seen.lock().unwrap(), [vec![0, 1, 2], vec![1], vec![1]]);
+        let c = &bench.counters;
+        assert_eq!(
+            [&c.requests, &c.retries, &c.throttled, &c.sent_records, &c.sent_bytes].map(Counter::get),
+            [3, 2, 1, 3, 9]
+        );
+        assert_eq!((bench.courier.health().held(), bench.courier.health().replies()), (None, 3));
+    }
+
+    #[test]
+    fn a_refused_record_is_in_the_dead_letters_before_the_batch_settles() {
+        let reject = || Reply::Failed(failure(Class::Reject));
+        let bench = bench(vec![reject(), reject()]);
+        bench.courier.send(batch(0, 2));
+        assert_eq!(bench.settled(), Settled { id: BatchId(0), accepted: 1, dead_lettered: 1 });
+        assert!(bench.letters().contains(r#""reason":"Code: words","data":"r0\n"}"#), "{}", bench.letters());
+        assert_eq!(bench.counters.dead_lettered.get(), 1);
+    }
+
+    #[test]
+    fn a_batch_with_dead_records_only_is_written_and_settles() {
+        let bench = bench(vec![]);
+        let mut batch = batch(4, 0);
+        let file = FileRef { generation: Generation(1), path: Path::new("/a").into() };
+        let span = Span { start: 0, end: 2 };
+        batch.dead.push(DeadLetter { file, span, reason: "no match".into(), data: b"x".into() });
+        bench.courier.send(batch);
+        assert_eq!(bench.settled(), Settled { id: BatchId(4), accepted: 0, dead_lettered: 1 });
+        assert!(bench.letters().contains("no match"));
+        assert!(bench.seen.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn dead_letters_that_cannot_be_written_hold_the_batch_until_they_can() {
+        let bench = bench(vec![Reply::Failed(failure(Class::Reject))]);
+        let folder = bench.state.path().join("dead-letters");
+        std::fs::write(&folder, "in the way").unwrap();
+        bench.courier.send(batch(0, 1));
+        let why = loop {
+            if let Some(why) = bench.courier.health().held() {
+                break why;
+            }
+            std::thread::yield_now();
+        };
+        assert!(why.contains("cannot be written"), "{why}");
+        assert!(bench.settled.try_recv().is_err());
+        std::fs::remove_file(&folder).unwrap();
+        assert_eq!(bench.settled().dead_lettered, 1);
+        assert_eq!(bench.courier.health().held(), None);
+    }
+
+    #[test]
+    fn dropping_the_courier_ends_a_request_that_hangs() {
+        struct Hangs(sync_mpsc::Sender<&'static str>);
+        struct OnDrop(sync_mpsc::Sender<&'static str>);
+        impl Drop for OnDrop {
+            fn drop(&mut self) {
+                self.0.send("dropped").unwrap();
+            }
+        }
+        impl Sink for Hangs {
+            fn max_in_flight(&self) -> usize {
+                8
+            }
+            async fn send(&self, _: &Batch, _: &[u32]) -> Reply {
+                let _guard = OnDrop(self.0.clone());
+                self.0.send("sent").unwrap();
+                std::future::pending().await
+            }
+        }
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let (sender, events) = sync_mpsc::channel();
+        let letters = DeadLetters::new(Path::new("/nowhere"), "web");
+        let courier = Courier::start(runtime.handle(), "web", Hangs(sender), letters, Arc::default(), |_| {});
+        courier.send(batch(0, 1));
+        let next = || events.recv_timeout(Duration::from_secs(30)).unwrap();
+        assert_eq!(next(), "sent");
+        drop(courier);
+        assert_eq!(next(), "dropped");
+    }
+}

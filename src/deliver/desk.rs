@@ -1,0 +1,321 @@
+//! The order of work of one flow's delivery: which batch sends next, which one waits, which one is settled.
+//! Knows no clock, no network and no disk; time is an argument.
+//! Invariant: a batch is in exactly one place: ready, under way, waiting, to be written, or settled and gone.
+
+use super::{
+    backoff,
+    errors::Class,
+    job::{Job, Next, Refused, Reply},
+    window::{Sent, Window},
+};
+use crate::model::{Batch, BatchId, Settled};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    sync::Arc,
+    time::Instant,
+};
+
+/// Something to be carried out.
+#[derive(Debug)]
+pub(super) enum Work {
+    /// Make a request, then `replied`.
+    Send { ticket: Ticket, batch: Arc<Batch>, which: Vec<u32>, again: bool },
+    /// Write the dead letters, then `written`. One at a time.
+    Write { id: BatchId, batch: Arc<Batch>, refused: Vec<Refused> },
+    /// Tell the flow.
+    Settled(Settled),
+}
+
+/// Belongs to one request under way.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ticket {
+    id: BatchId,
+    sent: Sent,
+}
+
+#[derive(Debug)]
+struct Entry {
+    job: Job,
+    /// The job has failed before.
+    again: bool,
+    /// Failed writes of its dead letters in a row.
+    unwritten: u32,
+}
+
+/// What a batch waits for.
+#[derive(Clone, Copy, Debug)]
+enum Wait {
+    Send(Class),
+    Write,
+}
+
+#[derive(Debug)]
+pub(super) struct Desk {
+    window: Window,
+    rng: fastrand::Rng,
+    jobs: HashMap<BatchId, Entry>,
+    /// Oldest first.
+    ready: BTreeSet<BatchId>,
+    waiting: BTreeMap<(Instant, BatchId), Wait>,
+    under_way: usize,
+    to_write: VecDeque<BatchId>,
+    writing: bool,
+    settled: VecDeque<Settled>,
+}
+
+impl Desk {
+    pub(super) fn new(max_in_flight: usize, rng: fastrand::Rng) -> Self {
+        Self {
+            window: Window::new(max_in_flight),
+            rng,
+            jobs: HashMap::new(),
+            ready: BTreeSet::new(),
+            waiting: BTreeMap::new(),
+            under_way: 0,
+            to_write: VecDeque::new(),
+            writing: false,
+            settled: VecDeque::new(),
+        }
+    }
+
+    /// A new batch.
+    pub(super) fn accept(&mut self, batch: Batch, now: Instant) {
+        let id = batch.id;
+        let job = Job::new(batch);
+        let first = job.first();
+        let known = self.jobs.insert(id, Entry { job, again: false, unwritten: 0 });
+        assert!(known.is_none(), "batch ids are never reused within a run");
+        self.place(id, first, now);
+    }
+
+    /// The next thing to carry out now, if any. To be called until it has nothing.
+    pub(super) fn next(&mut self, now: Instant) -> Option<Work> {
+        if let Some(settled) = self.settled.pop_front() {
+            return Some(Work::Settled(settled));
+        }
+        self.wake(|at, _| at <= now);
+        if !self.writing
+            && let Some(id) = self.to_write.pop_front()
+        {
+            self.writing = true;
+            let job = &self.jobs[&id].job;
+            return Some(Work::Write { id, batch: job.batch().clone(), refused: job.refused().to_vec() });
+        }
+        if self.under_way >= self.window.size() {
+            return None;
+        }
+        let id = self.ready.pop_first()?;
+        self.under_way += 1;
+        let Entry { job, again, .. } = &self.jobs[&id];
+        let ticket = Ticket { id, sent: self.window.sent() };
+        Some(Work::Send { ticket, batch: job.batch().clone(), which: job.attempt().to_vec(), again: *again })
+    }
+
+    /// When `next` will have something although nothing happens.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.waiting.keys().next().map(|(at, _)| *at)
+    }
+
+    /// The reply to the request of `ticket`, which carried `records` records.
+    pub(super) fn replied(&mut self, ticket: Ticket, records: usize, reply: Reply, now: Instant) {
+        self.under_way -= 1;
+        if self.learn(ticket.sent, records, &reply) {
+            // What was wrong is mended: nobody waits for its own probe.
+            self.wake(|_, wait| matches!(wait, Wait::Send(Class::Hold | Class::Credentials)));
+        }
+        let entry = self.jobs.get_mut(&ticket.id).expect("a batch under way is known");
+        let next = entry.job.reply(reply);
+        entry.again = true;
+        self.place(ticket.id, next, now);
+    }
+
+    /// The dead letters of batch `id` are on disk, or not.
+    pub(super) fn written(&mut self, id: BatchId, well: bool, now: Instant) {
+        self.writing = false;
+        if well {
+            return self.settle(id);
+        }
+        let entry = self.jobs.get_mut(&id).expect("a batch being written is known");
+        entry.unwritten = entry.unwritten.saturating_add(1);
+        let wait = backoff::delay(Class::Hold, entry.unwritten, self.rng.f64());
+        self.waiting.insert((now + wait, id), Wait::Write);
+    }
+
+    /// Adapts the window. True when a hold has ended.
+    fn learn(&mut self, sent: Sent, records: usize, reply: &Reply) -> bool {
+        match reply {
+            Reply::Failed(failure) => match failure.class {
+                Class::Throttled => self.window.throttled(sent),
+                Class::Hold | Class::Credentials => self.window.held(),
+                Class::Again | Class::Ambiguous | Class::Reject => {}
+            },
+            Reply::Answered { failed } => {
+                let throttled = failed.iter().filter(|(_, f)| f.class == Class::Throttled).count();
+                // One hot shard among many does not narrow the flow; a stream at its limit does.
+                if throttled > 0 && throttled * 2 >= records {
+                    self.window.throttled(sent);
+                } else if failed.len() < records {
+                    return self.window.succeeded();
+                }
+            }
+        }
+        false
+    }
+
+    fn place(&mut self, id: BatchId, next: Next, now: Instant) {
+        match next {
+            Next::Now => {
+                self.ready.insert(id);
+            }
+            Next::Again { class, attempt } => {
+                let wait = backoff::delay(class, attempt, self.rng.f64());
+                self.waiting.insert((now + wait, id), Wait::Send(class));
+            }
+            Next::Done => {
+                let job = &self.jobs[&id].job;
+                if job.refused().is_empty() && job.batch().dead.is_empty() {
+                    self.settle(id);
+                } else {
+                    self.to_write.push_back(id);
+                }
+            }
+        }
+    }
+
+    fn wake(&mut self, whom: impl Fn(Instant, Wait) -> bool) {
+        let Self { waiting, ready, to_write, .. } = self;
+        waiting.retain(|(at, id), wait| {
+            let woken = whom(*at, *wait);
+            match wait {
+                Wait::Send(_) if woken => drop(ready.insert(*id)),
+                Wait::Write if woken => to_write.push_back(*id),
+                _ => {}
+            }
+            !woken
+        });
+    }
+
+    fn settle(&mut self, id: BatchId) {
+        let job = self.jobs.remove(&id).expect("a batch settles once").job;
+        let dead = job.refused().len() + job.batch().dead.len();
+        let dead_lettered = u32::try_from(dead).expect("a batch is not that long");
+        self.settled.push_back(Settled { id, accepted: job.accepted(), dead_lettered });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::deliver::testing::{batch, failure};
+    use proptest::prelude::*;
+    use std::time::Duration;
+
+    fn desk(max_in_flight: usize) -> Desk {
+        Desk::new(max_in_flight, fastrand::Rng::with_seed(1))
+    }
+
+    fn send(desk: &mut Desk, now: Instant) -> (Ticket, Vec<u32>) {
+        match desk.next(now) {
+            Some(Work::Send { ticket, which, .. }) => (ticket, which),
+            other => panic!("expected a request, not {other:?}"),
+        }
+    }
+
+    #[test]
+    fn no_more_requests_than_the_window_allows_and_the_oldest_first() {
+        let (mut desk, now) = (desk(2), Instant::now());
+        (0..3).rev().for_each(|id| desk.accept(batch(id, 1), now));
+        let (first, second) = (send(&mut desk, now).0, send(&mut desk, now).0);
+        assert_eq!([first.id.0, second.id.0], [0, 1]);
+        assert!(desk.next(now).is_none());
+        desk.replied(second, 1, Reply::accepted(), now);
+        assert!(matches!(
+            desk.next(now),
+            Some(Work::Settled(Settled { id: BatchId(1), accepted: 1, dead_lettered: 0 }))
+        ));
+        assert_eq!(send(&mut desk, now).0.id.0, 2);
+    }
+
+    #[test]
+    fn a_success_ends_the_hold_of_everybody() {
+        let (mut desk, now) = (desk(4), Instant::now());
+        (0..3).for_each(|id| desk.accept(batch(id, 1), now));
+        let tickets = [(); 3].map(|()| send(&mut desk, now).0);
+        for ticket in tickets {
+            desk.replied(ticket, 1, Reply::Failed(failure(Class::Hold)), now);
+        }
+        assert!(desk.next(now).is_none());
+        let later = desk.due().unwrap();
+        let (probe, _) = send(&mut desk, later);
+        assert!(desk.next(later).is_none(), "one probe at a time");
+        desk.replied(probe, 1, Reply::accepted(), later);
+        assert!(matches!(desk.next(later), Some(Work::Settled(_))));
+        send(&mut desk, later);
+        send(&mut desk, later);
+    }
+
+    #[test]
+    fn a_batch_whose_dead_letters_cannot_be_written_is_not_settled() {
+        let (mut desk, mut now) = (desk(1), Instant::now());
+        desk.accept(batch(0, 1), now);
+        let (ticket, _) = send(&mut desk, now);
+        desk.replied(ticket, 1, Reply::Failed(failure(Class::Reject)), now);
+        for _ in 0..5 {
+            assert!(matches!(desk.next(now), Some(Work::Write { .. })));
+            desk.written(BatchId(0), false, now);
+            assert!(desk.next(now).is_none());
+            now = desk.due().unwrap();
+        }
+        assert!(matches!(desk.next(now), Some(Work::Write { .. })));
+        desk.written(BatchId(0), true, now);
+        assert!(matches!(desk.next(now), Some(Work::Settled(Settled { accepted: 0, dead_lettered: 1, .. }))));
+    }
+
+    fn answer(rng: &mut fastrand::Rng, records: usize) -> Reply {
+        const ALL: [Class; 6] =
+            [Class::Throttled, Class::Again, Class::Ambiguous, Class::Credentials, Class::Hold, Class::Reject];
+        let mut bad = |odds: u8| (rng.u8(..) < odds).then(|| failure(ALL[rng.usize(..ALL.len())]));
+        if let Some(failure) = bad(80) {
+            return Reply::Failed(failure);
+        }
+        Reply::Answered { failed: (0..u32::try_from(records).unwrap()).filter_map(|p| Some((p, bad(40)?))).collect() }
+    }
+
+    proptest! {
+        #[test]
+        fn every_batch_settles_once_with_all_its_records(
+            seed: u64, sizes in prop::collection::vec(0usize..20, 1..20), max in 1usize..9
+        ) {
+            let mut rng = fastrand::Rng::with_seed(seed);
+            let mut desk = Desk::new(max, fastrand::Rng::with_seed(seed));
+            let mut now = Instant::now();
+            (0..).zip(&sizes).for_each(|(id, records)| desk.accept(batch(id, *records), now));
+            let (mut requests, mut writes, mut settled) = (Vec::new(), Vec::new(), vec![None; sizes.len()]);
+            for _ in 0..100_000 {
+                match desk.next(now) {
+                    Some(Work::Settled(s)) => {
+                        let before = settled[usize::try_from(s.id.0).unwrap()].replace(s.accepted + s.dead_lettered);
+                        prop_assert_eq!(before, None);
+                        continue;
+                    }
+                    Some(Work::Send { ticket, which, .. }) => requests.push((ticket, which.len())),
+                    Some(Work::Write { id, .. }) => writes.push(id),
+                    None => match (requests.is_empty(), writes.is_empty(), desk.due()) {
+                        (true, true, None) => break,
+                        (true, true, Some(due)) => now = due,
+                        (false, ..) => {
+                            let (ticket, records) = requests.swap_remove(rng.usize(..requests.len()));
+                            desk.replied(ticket, records, answer(&mut rng, records), now);
+                        }
+                        (true, false, _) => desk.written(writes.pop().unwrap(), rng.bool(), now),
+                    },
+                }
+                prop_assert!(requests.len() <= max && writes.len() <= 1);
+                now += Duration::from_millis(1);
+            }
+            let expected: Vec<_> = sizes.iter().map(|&s| Some(u32::try_from(s).unwrap())).collect();
+            prop_assert_eq!(settled, expected);
+            prop_assert!(desk.jobs.is_empty());
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! The life of one batch: what to send next, and what is left after each reply. Knows no clock, no network and no disk.
+//! Invariant: at any time every record is in exactly one of: accepted, refused, or one group still to be sent.
+
+use super::errors::{Class, Failure};
+use crate::model::Batch;
+use std::sync::Arc;
+
+/// What the destination said to one request.
+#[derive(Debug)]
+pub enum Reply {
+    /// Each record was accepted, but for these: position within the request, rising, and why.
+    Answered { failed: Vec<(u32, Failure)> },
+    /// The request failed as a whole.
+    Failed(Failure),
+}
+
+impl Reply {
+    /// Every record was accepted.
+    #[must_use]
+    pub fn accepted() -> Self {
+        Self::Answered { failed: Vec::new() }
+    }
+}
+
+/// What to do next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Send `attempt()` at once.
+    Now,
+    /// Send `attempt()` after a wait for this class, `attempt` failures in a row behind it.
+    Again { class: Class, attempt: u32 },
+    /// Nothing is left to be sent. Write the refused records and the batch's dead ones, then it is settled.
+    Done,
+}
+
+/// A record refused for good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Index into the batch's records.
+    pub index: u32,
+    pub reason: String,
+}
+
+/// One batch on its way.
+#[derive(Debug)]
+pub struct Job {
+    batch: Arc<Batch>,
+    /// Still to be sent, the last one first; none is empty.
+    groups: Vec<Vec<u32>>,
+    refused: Vec<Refused>,
+    accepted: u32,
+    /// Failures in a row.
+    failures: u32,
+}
+
+impl Job {
+    #[must_use]
+    pub fn new(batch: Batch) -> Self {
+        let count = u32::try_from(batch.records.len()).expect("ranges of a batch are 32 bits wide");
+        let groups = if count == 0 { Vec::new() } else { vec![(0..count).collect()] };
+        Self { batch: Arc::new(batch), groups, refused: Vec::new(), accepted: 0, failures: 0 }
+    }
+
+    #[must_use]
+    pub fn batch(&self) -> &Arc<Batch> {
+        &self.batch
+    }
+
+    /// The records that the next request carries. Empty when nothing is left.
+    #[must_use]
+    pub fn attempt(&self) -> &[u32] {
+        self.groups.last().map_or(&[], Vec::as_slice)
+    }
+
+    /// Records accepted so far.
+    #[must_use]
+    pub fn accepted(&self) -> u32 {
+        self.accepted
+    }
+
+    /// Records refused so far.
+    #[must_use]
+    pub fn refused(&self) -> &[Refused] {
+        &self.refused
+    }
+
+    /// What a new job does first.
+    #[must_use]
+    pub fn first(&self) -> Next {
+        if self.groups.is_empty() { Next::Done } else { Next::Now }
+    }
+
+    /// Takes the reply to the request that carried `attempt()`.
+    pub fn reply(&mut self, reply: Reply) -> Next {
+        let Some(group) = self.groups.pop() else { return Next::Done };
+        match reply {
+            Reply::Answered { failed } => self.answered(&group, failed),
+            Reply::Failed(failure) if failure.class == Class::Reject => self.bisect(group, &failure),
+            Reply::Failed(failure) => {
+                self.groups.push(group);
+                self.failures = self.failures.saturating_add(1);
+                Next::Again { class: failure.class, attempt: self.failures }
+            }
+        }
+    }
+
+    fn answered(&mut self, group: &[u32], failed: Vec<(u32, Failure)>) -> Next {
+        debug_assert!(failed.windows(2).all(|w| w[0].0 < w[1].0), "positions rise");
+        debug_assert!(failed.last().is_none_or(|f| (f.0 as usize) < group.len()), "positions are within the request");
+        let accepted = group.len() - failed.len();
+        self.accepted += u32::try_from(accepted).expect("a group is no longer than its batch");
+        let mut worst = None;
+        let mut left = Vec::new();
+        for (position, failure) in failed {
+            let index = group[position as usize];
+            if failure.class == Class::Reject {
+                self.refused.push(Refused { index, reason: failure.to_string() });
+            } else {
+                worst = worst.max(Some(failure.class));
+                left.push(index);
+            }
+        }
+        // Progress shortens the waits, but does not undo them: a hot shard accepts a few records every time.
+        if accepted > 0 {
+            self.failures /= 2;
+        }
+        let Some(class) = worst else {
+            self.failures = 0;
+            return self.first();
+        };
+        self.groups.push(left);
+        self.failures = self.failures.saturating_add(1);
+        Next::Again { class, attempt: self.failures }
+    }
+
+    fn bisect(&mut self, mut group: Vec<u32>, failure: &Failure) -> Next {
+        if let [index] = group[..] {
+            self.refused.push(Refused { index, reason: failure.to_string() });
+        } else {
+            let right = group.split_off(group.len() / 2);
+            self.groups.push(right);
+            self.groups.push(group);
+        }
+        self.first()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::deliver::testing::batch;
+    use proptest::prelude::*;
+
+    const TRANSIENT: [Class; 5] = [Class::Throttled, Class::Again, Class::Ambiguous, Class::Credentials, Class::Hold];
+
+    fn fail(class: Class) -> Failure {
+        Failure::new(class, "Code", "words")
+    }
+
+    #[test]
+    fn an_empty_batch_is_done_at_once() {
+        let job = Job::new(batch(0, 0));
+        assert_eq!((job.first(), job.attempt()), (Next::Done, &[][..]));
+    }
+
+    #[test]
+    fn only_failed_records_are_sent_again() {
+        let mut job = Job::new(batch(0, 4));
+        let failed = vec![(1, fail(Class::Throttled)), (3, fail(Class::Ambiguous))];
+        let next = job.reply(Reply::Answered { failed });
+        assert_eq!(next, Next::Again { class: Class::Throttled, attempt: 1 });
+        assert_eq!(job.attempt(), [1, 3]);
+        assert_eq!(job.reply(Reply::accepted()), Next::Done);
+        assert_eq!(job.accepted(), 4);
+    }
+
+    #[test]
+    fn a_rejected_group_is_halved_without_a_wait_and_the_single_record_refused() {
+        let mut job = Job::new(batch(0, 3));
+        assert_eq!(job.reply(Reply::Failed(fail(Class::Reject))), Next::Now);
+        assert_eq!(job.attempt(), [0]);
+        assert_eq!(job.reply(Reply::Failed(fail(Class::Reject))), Next::Now);
+        assert_eq!(job.refused(), [Refused { index: 0, reason: "Code: words".into() }]);
+        assert_eq!(job.attempt(), [1, 2]);
+        assert_eq!(job.reply(Reply::accepted()), Next::Done);
+    }
+
+    #[test]
+    fn nothing_is_dropped_for_being_tried_often() {
+        let mut job = Job::new(batch(0, 2));
+        for attempt in 1..10_000 {
+            let next = job.reply(Reply::Failed(fail(Class::Hold)));
+            assert_eq!(next, Next::Again { class: Class::Hold, attempt });
+        }
+        assert_eq!(job.attempt(), [0, 1]);
+    }
+
+    /// A destination with records it will never take, and moods.
+    struct Model {
+        rng: fastrand::Rng,
+        poison: Vec<bool>,
+        stored: Vec<u32>,
+        per_record_rejects: bool,
+    }
+
+    impl Model {
+        fn send(&mut self, which: &[u32]) -> Reply {
+            if self.rng.u8(..) < 60 {
+                let class = TRANSIENT[self.rng.usize(..TRANSIENT.len())];
+                if class == Class::Ambiguous && self.rng.bool() && !which.iter().any(|&i| self.poison[i as usize]) {
+                    for &index in which {
+                        self.stored[index as usize] += 1;
+                    }
+                }
+                return Reply::Failed(fail(class));
+            }
+            if !self.per_record_rejects && which.iter().any(|&i| self.poison[i as usize]) {
+                return Reply::Failed(fail(Class::Reject));
+            }
+            let mut failed = Vec::new();
+            for (position, &index) in (0..).zip(which) {
+                if self.poison[index as usize] {
+                    failed.push((position, fail(Class::Reject)));
+                } else if self.rng.u8(..) < 60 {
+                    failed.push((position, fail(TRANSIENT[self.rng.usize(..TRANSIENT.len())])));
+                } else {
+                    self.stored[index as usize] += 1;
+                }
+            }
+            Reply::Answered { failed }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn good_records_arrive_and_exactly_the_poisoned_are_refused(
+            seed: u64, poison in prop::collection::vec(prop::bool::weighted(0.1), 1..200), per_record_rejects: bool
+        ) {
+            let count = poison.len();
+            let rng = fastrand::Rng::with_seed(seed);
+            let mut model = Model { rng, poison, stored: vec![0; count], per_record_rejects };
+            let mut job = Job::new(batch(0, count));
+            let mut next = job.first();
+            let mut requests = 0;
+            while next != Next::Done {
+                requests += 1;
+                prop_assert!(requests < 100_000, "no progress");
+                prop_assert!(!job.attempt().is_empty());
+                let reply = model.send(job.attempt());
+                next = job.reply(reply);
+            }
+            let mut refused: Vec<u32> = job.refused().iter().map(|r| r.index).collect();
+            refused.sort_unstable();
+            let poisoned: Vec<u32> = (0..).zip(&model.poison).filter(|(_, p)| **p).map(|(i, _)| i).collect();
+            prop_assert_eq!(&refused, &poisoned);
+            for (stored, poison) in model.stored.iter().zip(&model.poison) {
+                prop_assert_eq!(*stored > 0, !poison);
+            }
+            prop_assert_eq!(job.accepted() as usize + refused.len(), count);
+        }
+    }
+}

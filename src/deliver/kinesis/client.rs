@@ -1,0 +1,171 @@
+//! How to reach AWS: region, credentials, TLS roots, proxy, time-outs. Knows no records.
+//! Invariant: the SDK never retries on its own, for its retries would hide ambiguous outcomes.
+
+use super::body::Target;
+use crate::deliver::{self, Aws};
+use aws_config::{BehaviorVersion, Region, SdkConfig, sts::AssumeRoleProvider};
+use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
+use aws_sdk_kinesis::{
+    Client,
+    config::{Builder as KinesisConfig, StalledStreamProtectionConfig, retry::RetryConfig, timeout::TimeoutConfig},
+};
+use aws_smithy_http_client::{
+    Builder, Connector,
+    proxy::ProxyConfig,
+    tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode},
+};
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use rustls::{
+    RootCertStore,
+    pki_types::{CertificateDer, pem::PemObject},
+};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+use tracing::warn;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Of a whole request, credentials and reply included. After it the outcome is ambiguous.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
+/// Shorter than what load balancers and NAT gateways allow: a connection that they dropped makes an ambiguous outcome.
+const POOL_IDLE: Duration = Duration::from_secs(20);
+
+/// Why a destination cannot start. All of them are the configuration's.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("no AWS region for stream {stream}: set aws.region, AWS_REGION, or a region in the AWS profile")]
+    NoRegion { stream: String },
+    #[error("{path}: {why}; aws.ca_bundle and AWS_CA_BUNDLE name a PEM file with certificates", path = .path.display())]
+    CaBundle { path: PathBuf, why: String },
+}
+
+/// An HTTP client for one destination and for its credentials.
+pub(super) fn http_client(options: &deliver::Kinesis) -> Result<SharedHttpClient, StartError> {
+    let tls = tls_context(&options.aws)?;
+    let max_idle = options.max_in_flight;
+    Ok(Builder::new().build_with_connector_fn(move |settings, components| {
+        let mut builder = Connector::builder()
+            .tls_provider(Provider::Rustls(CryptoMode::Ring))
+            .tls_context(tls.clone())
+            .proxy_config(ProxyConfig::from_env())
+            .enable_tcp_nodelay(true)
+            .pool_idle_timeout(POOL_IDLE)
+            .pool_max_idle_per_host(max_idle);
+        builder.set_connector_settings(settings.cloned());
+        builder.set_sleep_impl(
+            components.and_then(aws_smithy_runtime_api::client::runtime_components::RuntimeComponents::sleep_impl),
+        );
+        builder.build()
+    }))
+}
+
+/// A client for one stream. Reads the environment and the profile files anew, hence also new credentials.
+/// Missing credentials are no error: the flow holds its data until there are some.
+pub(super) async fn connect(
+    options: &deliver::Kinesis,
+    target: &Target,
+    http: SharedHttpClient,
+) -> Result<Client, StartError> {
+    let shared = load(&options.aws, target, http).await;
+    let Some(region) = shared.region().cloned() else {
+        return Err(StartError::NoRegion { stream: target.as_str().to_owned() });
+    };
+    let timeouts =
+        TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).operation_attempt_timeout(ATTEMPT_TIMEOUT).build();
+    let mut config = KinesisConfig::from(&shared)
+        .retry_config(RetryConfig::disabled())
+        .timeout_config(timeouts)
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+        .region(target.region().map_or(region, |r| Region::new(r.to_owned())));
+    // Of the stream alone: a role's credentials come from the service that gives them.
+    if let Some(url) = &options.aws.endpoint_url {
+        config = config.endpoint_url(url);
+    }
+    if let Some(role) = &options.aws.role_arn {
+        config = config.credentials_provider(assume_role(role, &options.aws, &shared).await);
+    }
+    Ok(Client::from_conf(config.build()))
+}
+
+async fn load(aws: &Aws, target: &Target, http: SharedHttpClient) -> SdkConfig {
+    let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http);
+    if let Some(region) = aws.region.as_deref().or(target.region()) {
+        loader = loader.region(Region::new(region.to_owned()));
+    }
+    if let Some(profile) = &aws.profile {
+        loader = loader.profile_name(profile);
+    }
+    if let Some(keys) = &aws.static_keys {
+        let (id, secret) = (keys.access_key_id.clone(), keys.secret_access_key.clone());
+        let keys = Credentials::new(id, secret, keys.session_token.clone(), None, "configuration");
+        loader = loader.credentials_provider(SharedCredentialsProvider::new(keys));
+    }
+    loader.load().await
+}
+
+async fn assume_role(role: &str, aws: &Aws, shared: &SdkConfig) -> AssumeRoleProvider {
+    let mut role = AssumeRoleProvider::builder(role).session_name("headwater").configure(shared);
+    if let Some(id) = &aws.external_id {
+        role = role.external_id(id);
+    }
+    role.build().await
+}
+
+/// The system's roots and those of the bundle. Checked here, for the HTTP client panics on what it cannot parse.
+fn tls_context(aws: &Aws) -> Result<TlsContext, StartError> {
+    let mut native = RootCertStore::empty();
+    // Honours SSL_CERT_FILE and SSL_CERT_DIR, which replace the system's roots.
+    let (valid, _) = native.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let mut trust = TrustStore::empty().with_native_roots(valid > 0);
+    let from_env = || std::env::var_os("AWS_CA_BUNDLE").filter(|v| !v.is_empty()).map(PathBuf::from);
+    let bundle = aws.ca_bundle.clone().or_else(from_env);
+    if let Some(path) = &bundle {
+        trust.add_pem_certificate(read_bundle(path)?);
+    }
+    let plain = aws.endpoint_url.as_deref().is_some_and(|url| url.starts_with("http://"));
+    if valid == 0 && bundle.is_none() && !plain {
+        warn!(
+            "no root certificates found, every TLS connection will fail: install ca-certificates or set aws.ca_bundle"
+        );
+    }
+    let context = TlsContext::builder().with_trust_store(trust).build();
+    Ok(context.expect("building a context checks nothing; the certificates are checked above"))
+}
+
+fn read_bundle(path: &Path) -> Result<Vec<u8>, StartError> {
+    let error = |why: String| StartError::CaBundle { path: path.to_owned(), why };
+    let pem = std::fs::read(path).map_err(|e| error(e.to_string()))?;
+    let certificates = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>();
+    let certificates = certificates.map_err(|e| error(format!("not PEM: {e}")))?;
+    if certificates.is_empty() {
+        return Err(error("no certificate in it".into()));
+    }
+    let mut roots = RootCertStore::empty();
+    for (number, certificate) in (1..).zip(certificates) {
+        roots.add(certificate).map_err(|e| error(format!("certificate {number} in it is unusable: {e}")))?;
+    }
+    Ok(pem)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bundle(text: &str) -> String {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        let aws = Aws { ca_bundle: Some(file.path().into()), ..Aws::default() };
+        tls_context(&aws).err().map(|e| e.to_string()).unwrap_or_default()
+    }
+
+    #[test]
+    fn an_unusable_ca_bundle_is_an_error_and_no_panic() {
+        assert!(bundle("").contains("no certificate in it"));
+        let pem = |body| format!("-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n");
+        assert!(bundle(&pem("!!!")).contains("not PEM"), "{}", bundle(&pem("!!!")));
+        assert!(bundle(&pem("AAAA")).contains("certificate 1 in it is unusable"), "{}", bundle(&pem("AAAA")));
+        let missing = Aws { ca_bundle: Some("/no/such/file".into()), ..Aws::default() };
+        assert!(tls_context(&missing).unwrap_err().to_string().starts_with("/no/such/file: "));
+    }
+}

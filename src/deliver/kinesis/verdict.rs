@@ -1,0 +1,106 @@
+//! From an error of the SDK to a failure with a class, words and a remedy. Decides nothing beyond that.
+//! Invariant: "not delivered" is said only when the request was never sent or the service says so.
+
+use crate::deliver::errors::{self, Class, Failure};
+use aws_credential_types::provider::error::CredentialsError;
+use aws_sdk_kinesis::{error::SdkError, operation::put_records::PutRecordsError};
+use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::DispatchFailure};
+use hyper_util::client::legacy;
+use std::{error::Error, io};
+
+/// What a failed request means.
+pub(super) fn of(error: &SdkError<PutRecordsError, HttpResponse>, stream: &str, region: &str) -> Failure {
+    if let Some(cause) = chain(error).find_map(|e| e.downcast_ref::<CredentialsError>()) {
+        let mut failure = Failure::new(Class::Credentials, "NoCredentials", words(cause));
+        let none = matches!(cause, CredentialsError::CredentialsNotLoaded(_));
+        failure.remedy = Some(if none { NO_CREDENTIALS } else { PROVIDER_FAILED }.into());
+        return failure;
+    }
+    match error {
+        SdkError::ServiceError(e) => {
+            let (code, message) = (e.err().meta().code(), e.err().meta().message().unwrap_or_default());
+            of_service(code, message, e.raw().status().as_u16(), stream, region)
+        }
+        SdkError::ResponseError(e) => of_service(None, &words(error), e.raw().status().as_u16(), stream, region),
+        SdkError::TimeoutError(_) => Failure::new(Class::Ambiguous, "Timeout", words(error)),
+        SdkError::DispatchFailure(e) => of_dispatch(error, e),
+        _ => Failure::new(Class::Hold, "NotSent", words(error)),
+    }
+}
+
+fn of_service(code: Option<&str>, message: &str, status: u16, stream: &str, region: &str) -> Failure {
+    let class = errors::of_request(code, message, status);
+    let name = code.map_or_else(|| format!("HTTP {status}"), str::to_owned);
+    let mut failure = Failure::new(class, name, errors::tidy(message));
+    failure.remedy = remedy(code.unwrap_or_default(), class, stream, region);
+    failure
+}
+
+/// No response came back. `error` is the whole, `failure` the part of it that says where it happened.
+fn of_dispatch(error: &(dyn Error + 'static), failure: &DispatchFailure) -> Failure {
+    if any::<rustls::Error>(error) {
+        let mut failure = Failure::new(Class::Hold, "Tls", words(error));
+        failure.remedy = Some("add the authority's certificate with aws.ca_bundle, or check endpoint_url".into());
+        return failure;
+    }
+    let (class, code) = match chain(error).find_map(|e| e.downcast_ref::<legacy::Error>()) {
+        Some(e) if e.is_connect() => (Class::Again, "NotConnected"),
+        Some(_) => (Class::Ambiguous, "ConnectionLost"),
+        None if failure.is_io() || failure.is_timeout() => (Class::Ambiguous, "ConnectionLost"),
+        // It did not come as far as the network: no endpoint, or nothing to sign with.
+        None => (Class::Hold, "NotSent"),
+    };
+    Failure::new(class, code, words(error))
+}
+
+const NO_CREDENTIALS: &str =
+    "give the host a role, set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name an AWS profile";
+
+const PROVIDER_FAILED: &str =
+    "check what gives the credentials: the role to assume, the AWS profile, or the host's instance metadata";
+
+/// What the operator can do about it.
+fn remedy(code: &str, class: Class, stream: &str, region: &str) -> Option<String> {
+    let remedy = match code {
+        "ResourceNotFoundException" => {
+            format!("the stream {stream} does not exist in region {region}: create it, or correct stream and region")
+        }
+        "AccessDeniedException" | "AccessDenied" | "NotAuthorized" => {
+            format!("allow kinesis:PutRecords on the stream {stream} in region {region}")
+        }
+        "RequestExpired" | "RequestTimeTooSkewed" => "set this host's clock".into(),
+        "SignatureDoesNotMatch" | "InvalidSignatureException" => "check the secret key, and this host's clock".into(),
+        "ExpiredTokenException" | "ExpiredToken" => "renew the session credentials".into(),
+        _ if code.starts_with("KMS") => format!("allow the use of the key that encrypts the stream {stream}"),
+        _ if class == Class::Credentials => "check the access key".into(),
+        _ => return None,
+    };
+    Some(remedy)
+}
+
+/// An error and its causes; the payload of an I/O error, which is not its source, included.
+fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&e| match e.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        Some(payload) => Some(payload as &(dyn Error + 'static)),
+        None => e.source(),
+    })
+}
+
+fn any<E: Error + 'static>(error: &(dyn Error + 'static)) -> bool {
+    chain(error).any(<dyn Error>::is::<E>)
+}
+
+/// What the SDK's layers say of themselves, which helps nobody.
+const NOISE: [&str; 5] = ["dispatch failure", "response error", "service error", "io error", "other"];
+
+/// The causes in words, each once.
+fn words(error: &(dyn Error + 'static)) -> String {
+    let mut out = String::new();
+    for e in chain(error) {
+        let next = e.to_string();
+        if !out.ends_with(&next) && !NOISE.contains(&next.as_str()) {
+            out = if out.is_empty() { next } else { format!("{out}: {next}") };
+        }
+    }
+    errors::tidy(&out)
+}

@@ -1,0 +1,227 @@
+//! What delivery tells people: rate-limited log lines, counters and the health of one flow. Decides nothing.
+//! Invariant: a flow that does not deliver says why in `Health::held` until it delivers again.
+
+use super::{
+    errors::{Class, Failure},
+    job::{Refused, Reply},
+};
+use crate::{
+    model::{Batch, Settled},
+    telemetry::{counters::FlowCounters, limit::RateLimit},
+};
+use std::{
+    io,
+    path::Path,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+use tracing::{error, info, warn};
+
+/// One line per kind in this time.
+const PERIOD: Duration = Duration::from_secs(30);
+
+/// Whether a flow delivers, for the status line and the watchdog. Cheap to clone; read from any thread.
+#[derive(Clone, Debug, Default)]
+pub struct Health(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// Written when it changes, not per request.
+    held: Mutex<Option<String>>,
+    replies: AtomicU64,
+}
+
+impl Health {
+    /// Why nothing is delivered at present, in words.
+    #[must_use]
+    pub fn held(&self) -> Option<String> {
+        self.0.held.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Replies of the destination so far, good or bad. A number that stands still with requests under way is a sign.
+    #[must_use]
+    pub fn replies(&self) -> u64 {
+        self.0.replies.load(Ordering::Relaxed)
+    }
+
+    fn set(&self, held: Option<String>) {
+        *self.0.held.lock().unwrap_or_else(PoisonError::into_inner) = held;
+    }
+}
+
+/// The voice of one flow's delivery.
+#[derive(Debug)]
+pub(super) struct Reporter {
+    flow: String,
+    counters: Arc<FlowCounters>,
+    health: Health,
+    /// The destination's reason for taking nothing.
+    refusing: Option<String>,
+    /// Why the dead letters cannot be written.
+    unwritable: Option<String>,
+    /// When `refusing` began.
+    since: Option<Instant>,
+    limits: Limits,
+}
+
+#[derive(Debug)]
+struct Limits {
+    throttled: RateLimit,
+    again: RateLimit,
+    ambiguous: RateLimit,
+    held: RateLimit,
+    credentials: RateLimit,
+    refused: RateLimit,
+    unwritable: RateLimit,
+    recovered: RateLimit,
+}
+
+impl Reporter {
+    pub(super) fn new(flow: &str, counters: Arc<FlowCounters>) -> Self {
+        let limit = || RateLimit::new(PERIOD);
+        let limits = Limits {
+            throttled: limit(),
+            again: limit(),
+            ambiguous: limit(),
+            held: limit(),
+            credentials: limit(),
+            refused: limit(),
+            unwritable: limit(),
+            recovered: limit(),
+        };
+        let health = Health::default();
+        Self { flow: flow.to_owned(), counters, health, refusing: None, unwritable: None, since: None, limits }
+    }
+
+    pub(super) fn health(&self) -> Health {
+        self.health.clone()
+    }
+
+    pub(super) fn sending(&self, records: usize, before: bool) {
+        self.counters.requests.add(1);
+        if before {
+            self.counters.retries.add(records as u64);
+        }
+    }
+
+    /// Counts and tells what became of a request that carried `which`.
+    pub(super) fn replied(&mut self, batch: &Batch, which: &[u32], reply: &Reply, now: Instant) {
+        self.health.0.replies.fetch_add(1, Ordering::Relaxed);
+        match reply {
+            Reply::Failed(failure) => {
+                self.count(failure.class, which.len());
+                self.tell(failure, which.len(), now);
+                if !matches!(failure.class, Class::Throttled | Class::Reject) {
+                    self.since.get_or_insert(now);
+                    self.refusing = Some(failure.to_string());
+                    self.publish();
+                }
+            }
+            Reply::Answered { failed } => {
+                for (_, failure) in failed {
+                    self.count(failure.class, 1);
+                }
+                if let Some((_, worst)) = failed.iter().max_by_key(|(_, failure)| failure.class) {
+                    self.tell(worst, failed.len(), now);
+                }
+                self.accepted(batch, which, failed);
+                if failed.len() < which.len() {
+                    self.recovered(now);
+                }
+            }
+        }
+    }
+
+    fn accepted(&self, batch: &Batch, which: &[u32], failed: &[(u32, Failure)]) {
+        let length = |index: u32| batch.record(index as usize).len() as u64;
+        let sent: u64 = which.iter().map(|&index| length(index)).sum();
+        let lost: u64 = failed.iter().map(|(position, _)| length(which[*position as usize])).sum();
+        self.counters.sent_records.add((which.len() - failed.len()) as u64);
+        self.counters.sent_bytes.add(sent - lost);
+    }
+
+    fn count(&self, class: Class, records: usize) {
+        match class {
+            Class::Throttled => self.counters.throttled.add(records as u64),
+            Class::Ambiguous => self.counters.ambiguous.add(records as u64),
+            Class::Again | Class::Credentials | Class::Hold | Class::Reject => {}
+        }
+    }
+
+    fn tell(&mut self, failure: &Failure, records: usize, now: Instant) {
+        let flow = self.flow.as_str();
+        let Failure { class, code, message, remedy } = failure;
+        let remedy = remedy.as_deref().unwrap_or_default();
+        let limit = match class {
+            Class::Throttled => &mut self.limits.throttled,
+            Class::Again => &mut self.limits.again,
+            Class::Ambiguous => &mut self.limits.ambiguous,
+            Class::Hold => &mut self.limits.held,
+            Class::Credentials => &mut self.limits.credentials,
+            // Told once it is known which records it is about.
+            Class::Reject => return,
+        };
+        let Some(suppressed) = limit.admit(now) else { return };
+        match class {
+            Class::Throttled => warn!(flow, records, code, message, suppressed, "throttled, sending again slower"),
+            Class::Again => warn!(flow, records, code, message, remedy, suppressed, "not delivered, sending again"),
+            Class::Ambiguous => {
+                warn!(flow, records, code, message, suppressed, "may have been delivered, sending again");
+            }
+            Class::Credentials => {
+                error!(flow, records, code, message, remedy, suppressed, "credentials refused, holding the data");
+            }
+            Class::Hold | Class::Reject => {
+                error!(flow, records, code, message, remedy, suppressed, "destination refuses, holding the data");
+            }
+        }
+    }
+
+    fn recovered(&mut self, now: Instant) {
+        if self.refusing.take().is_none() {
+            return;
+        }
+        self.publish();
+        let since = self.since.take().unwrap_or(now);
+        if let Some(suppressed) = self.limits.recovered.admit(now) {
+            let seconds = now.saturating_duration_since(since).as_secs();
+            info!(flow = self.flow, seconds, suppressed, "delivering again");
+        }
+    }
+
+    pub(super) fn unwritable(&mut self, path: &Path, why: &io::Error, now: Instant) {
+        self.unwritable = Some(format!("dead letters cannot be written to {}: {why}", path.display()));
+        self.publish();
+        if let Some(suppressed) = self.limits.unwritable.admit(now) {
+            let (flow, path) = (&self.flow, path.display());
+            error!(flow, %path, error = %why, suppressed, "dead letters cannot be written, holding the data");
+        }
+    }
+
+    pub(super) fn written(&mut self, batch: &Batch, refused: &[Refused], path: &Path, now: Instant) {
+        if self.unwritable.take().is_some() {
+            self.publish();
+        }
+        if let Some(first) = refused.first()
+            && let Some(suppressed) = self.limits.refused.admit(now)
+        {
+            let id = batch.record_id(first.index as usize);
+            let (flow, path, reason, records) = (&self.flow, path.display(), &first.reason, refused.len());
+            error!(flow, %id, reason, records, %path, suppressed, "records refused, written to the dead letters");
+        }
+    }
+
+    pub(super) fn settled(&self, settled: &Settled) {
+        self.counters.dead_lettered.add(u64::from(settled.dead_lettered));
+    }
+
+    fn publish(&self) {
+        self.health.set(match (&self.unwritable, &self.refusing) {
+            (Some(a), Some(b)) => Some(format!("{a}; {b}")),
+            (a, b) => a.as_ref().or(b.as_ref()).cloned(),
+        });
+    }
+}

@@ -1,0 +1,58 @@
+//! The counters of one flow. Knows neither who counts nor who exports.
+//! Invariant: a counter never goes down while the process lives.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A number that only grows. Shared by reference or `Arc`; adding is one relaxed atomic instruction.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds `n`.
+    pub fn add(&self, n: u64) {
+        self.0.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// The sum so far.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What one flow counts, from the bytes it reads to the records it delivers.
+#[derive(Debug, Default)]
+pub struct FlowCounters {
+    /// Bytes of files turned into records, line ends included.
+    pub read_bytes: Counter,
+    /// Records cut from files, before processing.
+    pub read_records: Counter,
+    /// Records the destination accepted.
+    pub sent_records: Counter,
+    /// Bytes of data of the accepted records, before any encoding.
+    pub sent_bytes: Counter,
+    /// Requests made to the destination, whatever became of them.
+    pub requests: Counter,
+    /// Records sent again after a failure.
+    pub retries: Counter,
+    /// Records refused for the moment because the destination is busy.
+    pub throttled: Counter,
+    /// Records that may have been delivered although the answer does not say so. They are sent again.
+    pub ambiguous: Counter,
+    /// Records written to the dead letters.
+    pub dead_lettered: Counter,
+    /// Records dropped because the configuration says so.
+    pub dropped: Counter,
+    /// Records that a parser did not match.
+    pub mismatched: Counter,
+    /// Records cut at the record limit.
+    pub truncated: Counter,
+    /// NUL bytes skipped in holes of files.
+    pub nul_bytes_skipped: Counter,
+    /// Files that were renamed, replaced, copied or compressed.
+    pub rotations: Counter,
+    /// Files that were truncated or rewritten in place.
+    pub truncations: Counter,
+    /// Bytes known to be lost because their file went away unread.
+    pub bytes_lost: Counter,
+}
