@@ -1,0 +1,16 @@
+//! Regular expressions: the input's first line is the pattern, the rest is the record.
+
+#![no_main]
+
+mod check;
+
+use headwater::record::pipeline::Format;
+use libfuzzer_sys::fuzz_target;
+use regex::bytes::RegexBuilder;
+
+fuzz_target!(|input: &[u8]| {
+    let Some(end) = input.iter().position(|&byte| byte == b'\n') else { return };
+    let Ok(pattern) = std::str::from_utf8(&input[..end]) else { return };
+    let Ok(regex) = RegexBuilder::new(pattern).size_limit(1 << 20).build() else { return };
+    check::check(Format::Regex(regex), &["a", "b"], &input[end + 1..]);
+});
