@@ -81,6 +81,8 @@ pub(super) fn destination(r: &mut Reader<'_>, value: &Value<'_>, defaults: &Aws)
         r.problem(&firehose, "`firehose` is not available in this version; write `kinesis` or `stdout`");
     }
     match written.len() {
+        // An unknown key alone was reported already.
+        0 if !map.is_empty() => None,
         0 => {
             r.problem(value, "names no destination; write `kinesis: { stream: NAME }` or `stdout: {}`");
             None
@@ -106,18 +108,23 @@ fn kinesis(r: &mut Reader<'_>, value: &Value<'_>, defaults: &Aws) -> Option<Dest
     if let (Some(external_id), None) = (map.get("external_id"), &aws.role_arn) {
         r.warning(&external_id, "has no effect without a `role_arn`");
     }
-    let partition_key = r.key(&map, "partition_key", partition_key).unwrap_or(PartitionKey::Random);
+    let partition_key = map.get("partition_key").and_then(|value| partition_key(r, &value));
     r.key(&map, "aggregate", |text| match value::boolean(text)? {
         false => Ok(()),
         true => Err("is not available in this version; write false, or remove the key".to_owned()),
     });
     let max_in_flight = r.key(&map, "max_in_flight", |text| value::integer(text, &(1..=64))).unwrap_or(8);
+    let partition_key = partition_key.unwrap_or(PartitionKey::Random);
     Some(Destination::Kinesis(Box::new(Kinesis { stream: stream?, aws, partition_key, max_in_flight })))
 }
 
-fn partition_key(text: &str) -> Result<PartitionKey, String> {
-    choose(text, &[("random", PartitionKey::Random)])
-        .map_err(|_| "is not available in this version; write random, or remove the key".to_owned())
+fn partition_key(r: &mut Reader<'_>, value: &Value<'_>) -> Option<PartitionKey> {
+    const NOT_YET: &str = "is not available in this version; write random, or remove the key";
+    if !r.is_scalar(value) {
+        r.problem(value, format!("a key from a field {NOT_YET}"));
+        return None;
+    }
+    r.value(value, |text| choose(text, &[("random", PartitionKey::Random)]).map_err(|_| NOT_YET.to_owned()))
 }
 
 /// A name, or an ARN.
@@ -164,7 +171,10 @@ fn role_arn(text: &str) -> Result<String, String> {
     let parts: Vec<&str> = text.splitn(6, ':').collect();
     match parts.as_slice() {
         ["arn", _, "iam", "", account, role]
-            if is_account(account) && role.len() > 5 && role.starts_with("role/") && !role.contains(char::is_whitespace) =>
+            if is_account(account)
+                && role.len() > 5
+                && role.starts_with("role/")
+                && !role.contains(char::is_whitespace) =>
         {
             Ok(text.to_owned())
         }
@@ -175,7 +185,7 @@ fn role_arn(text: &str) -> Result<String, String> {
 /// Something without blanks at its ends.
 fn word(text: &str) -> Result<String, String> {
     if text.is_empty() || text.trim() != text || text.contains(char::is_control) {
-        return Err("is empty, or has blanks or control characters at its ends; write it without".to_owned());
+        return Err("is empty, begins or ends with a blank, or holds a control character; write it without".to_owned());
     }
     Ok(text.to_owned())
 }

@@ -115,9 +115,9 @@ fn environment(inside: &str, env: Env<'_>) -> Result<(String, bool), String> {
         (Some(value), None) => Ok((value, true)),
         (Some(value), Some(_)) if !value.is_empty() => Ok((value, true)),
         (_, Some(default)) => Ok((default.to_owned(), false)),
-        (None, None) => Err(format!(
-            "the environment variable `{name}` is not set; set it, or write a default: `${{{name}:-...}}`"
-        )),
+        (None, None) => {
+            Err(format!("the environment variable `{name}` is not set; set it, or write a default: `${{{name}:-...}}`"))
+        }
     }
 }
 

@@ -18,11 +18,7 @@ pub(super) const MINIMAL: &str =
     "flows: [{ name: web, source: { paths: /var/log/web.log }, destination: { kinesis: { stream: web-logs } } }]";
 
 /// Reads one item of `flows`: its name with its place, and the flow itself. What is `None` was reported.
-pub(super) fn flow(
-    r: &mut Reader<'_>,
-    value: &Value<'_>,
-    aws: &Aws,
-) -> (Option<(String, Location)>, Option<Options>) {
+pub(super) fn flow(r: &mut Reader<'_>, value: &Value<'_>, aws: &Aws) -> (Option<(String, Location)>, Option<Options>) {
     let Some(map) = r.map(value, &keys::FLOW) else { return (None, None) };
     let name = required(r, &map, "name", "every flow needs a name of its own, the checkpoint's key")
         .and_then(|value| Some((r.value(&value, name)?, value.node.at)));
@@ -33,10 +29,11 @@ pub(super) fn flow(
 }
 
 fn options_of(r: &mut Reader<'_>, map: &Map<'_>, name: String, aws: &Aws) -> Option<Options> {
-    let destination = required(r, map, "destination", "write `destination: { kinesis: { stream: NAME } }`")
-        .and_then(|value| destination::destination(r, &value, aws));
-    let source = required(r, map, "source", "write the files to follow, like `source: { paths: /var/log/app/*.log }`")
-        .and_then(|value| source::source(r, &value, destination.as_ref()));
+    let source = required(r, map, "source", "write the files to follow, like `source: { paths: /var/log/app/*.log }`");
+    let destination = required(r, map, "destination", "write `destination: { kinesis: { stream: NAME } }`");
+    // The destination first: it bounds what a source may say.
+    let destination = destination.and_then(|value| destination::destination(r, &value, aws));
+    let source = source.and_then(|value| source::source(r, &value, destination.as_ref()));
     let steps = map.get("process").map(|value| process::process(r, &value)).unwrap_or_default();
     let limits = limits(r, map, destination.as_ref());
     let delivery = r.key(map, "delivery", delivery).unwrap_or(Delivery::AtLeastOnce);

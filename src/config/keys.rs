@@ -12,8 +12,8 @@ pub(super) struct Section {
 macro_rules! aws_keys {
     ($($more:literal),*) => {
         &[
-            "region", "endpoint_url", "role_arn", "external_id", "profile", "ca_bundle",
-            "access_key_id", "secret_access_key", "session_token", $($more),*
+            $($more,)* "region", "endpoint_url", "role_arn", "external_id", "profile", "ca_bundle",
+            "access_key_id", "secret_access_key", "session_token"
         ]
     };
 }
@@ -22,10 +22,8 @@ pub(super) const TOP: Section =
     Section { name: "the top level", keys: &["state_dir", "aws", "flows", "shutdown_timeout"] };
 pub(super) const CONF_D: Section = Section { name: "a file in conf.d", keys: &["flows"] };
 pub(super) const AWS: Section = Section { name: "aws", keys: aws_keys!() };
-pub(super) const FLOW: Section = Section {
-    name: "a flow",
-    keys: &["name", "source", "process", "destination", "batch", "buffer", "delivery"],
-};
+pub(super) const FLOW: Section =
+    Section { name: "a flow", keys: &["name", "source", "process", "destination", "batch", "buffer", "delivery"] };
 pub(super) const SOURCE: Section = Section {
     name: "source",
     keys: &[
@@ -60,17 +58,14 @@ pub(super) const PARSE: Section = Section {
 pub(super) const EMIT: Section = Section { name: "emit", keys: &["json", "csv"] };
 pub(super) const CSV: Section = Section { name: "csv", keys: &["fields", "delimiter"] };
 pub(super) const DESTINATION: Section = Section { name: "destination", keys: &["kinesis", "firehose", "stdout"] };
-pub(super) const KINESIS: Section = Section {
-    name: "kinesis",
-    keys: aws_keys!("stream", "partition_key", "aggregate", "max_in_flight"),
-};
+pub(super) const KINESIS: Section =
+    Section { name: "kinesis", keys: aws_keys!("stream", "partition_key", "aggregate", "max_in_flight") };
 pub(super) const STDOUT: Section = Section { name: "stdout", keys: &[] };
 pub(super) const BATCH: Section = Section { name: "batch", keys: &["max_records", "max_bytes", "max_age"] };
 
 /// From the outermost in; a misplaced key is sent to the first that has it.
-pub(super) const ALL: &[&Section] = &[
-    &TOP, &AWS, &FLOW, &SOURCE, &MULTILINE, &STEP, &PARSE, &EMIT, &CSV, &DESTINATION, &KINESIS, &STDOUT, &BATCH,
-];
+pub(super) const ALL: &[&Section] =
+    &[&TOP, &AWS, &FLOW, &SOURCE, &MULTILINE, &STEP, &PARSE, &EMIT, &CSV, &DESTINATION, &KINESIS, &STDOUT, &BATCH];
 
 /// What to write instead of a key that `section` does not have.
 pub(super) fn advice(section: &Section, unknown: &str) -> String {

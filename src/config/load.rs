@@ -135,7 +135,8 @@ impl<'e> Loader<'e> {
                 self.state_dir = dir;
             }
             let hour = Duration::from_hours(1);
-            if let Some(time) = r.key(&map, "shutdown_timeout", |text| value::duration(text, &(Duration::ZERO..=hour))) {
+            if let Some(time) = r.key(&map, "shutdown_timeout", |text| value::duration(text, &(Duration::ZERO..=hour)))
+            {
                 self.shutdown_timeout = time;
             }
             self.aws = map.get("aws").map(|value| destination::aws(&mut r, &value)).unwrap_or_default();
@@ -259,7 +260,9 @@ fn read_file(path: &Path) -> Result<String, String> {
 fn explain(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => "does not exist; create it, or name another with --config".to_owned(),
-        io::ErrorKind::PermissionDenied => "may not be read by this user; allow it to, or run as one who may".to_owned(),
+        io::ErrorKind::PermissionDenied => {
+            "may not be read by this user; allow it to, or run as one who may".to_owned()
+        }
         io::ErrorKind::IsADirectory => "is a folder; name a file".to_owned(),
         _ => format!("cannot be read: {error}"),
     }

@@ -18,7 +18,10 @@ pub(super) fn process(r: &mut Reader<'_>, value: &Value<'_>) -> Vec<Step> {
         let Some(map) = r.map(&item, &keys::STEP) else { continue };
         let names = map.present(keys::STEP.keys);
         let [name] = names[..] else {
-            r.problem(&item, "a step is one of parse, add and emit; write each as its own list item");
+            // An unknown key alone was reported already.
+            if !names.is_empty() || map.is_empty() {
+                r.problem(&item, "a step is one of parse, add and emit; write each as its own list item");
+            }
             continue;
         };
         if emitted {
@@ -56,7 +59,7 @@ fn parse(r: &mut Reader<'_>, value: &Value<'_>) -> Option<Step> {
     }
     let names = map.present(&FORMATS);
     let [name] = names[..] else {
-        if !names.is_empty() || map.present(&NOT_YET).is_empty() {
+        if names.len() > 1 || map.is_empty() || map.present(keys::PARSE.keys) == ["on_mismatch"] {
             r.problem(value, "names no single format; write exactly one of json, regex, common and combined");
         }
         return None;

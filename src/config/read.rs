@@ -48,6 +48,11 @@ impl<'n> Map<'n> {
             .map(|(key, node)| (key, Value { key: join(&self.key, &shown(&key.name)), node }))
     }
 
+    /// Whether nothing was written at all.
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
     /// The keys that were written, out of these.
     pub(super) fn present(&self, names: &[&'static str]) -> Vec<&'static str> {
         let written = |name: &str| self.entries.iter().any(|(key, _)| &*key.name == name);
@@ -172,11 +177,7 @@ impl<'e> Reader<'e> {
     }
 
     /// Reads a value; `read` says what is wrong without naming it, as in "is not a size; ...".
-    pub(super) fn value<T>(
-        &mut self,
-        value: &Value<'_>,
-        read: impl FnOnce(&str) -> Result<T, String>,
-    ) -> Option<T> {
+    pub(super) fn value<T>(&mut self, value: &Value<'_>, read: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
         let expanded = self.expanded(value)?;
         match read(&expanded.text) {
             Ok(result) => Some(result),
@@ -233,9 +234,12 @@ fn kind(kind: &Kind) -> &'static str {
     }
 }
 
-/// The text in quotes, on one line, not longer than a line.
+/// The text in quotes, on one line, not longer than a line; the user part of a URL may hold a password and is left out.
 pub(super) fn quoted(text: &str) -> String {
-    format!("\"{}\"", shown(text))
+    match (text.split_once("://"), text.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, host))) => format!("\"{}://...@{}\"", shown(scheme), shown(host)),
+        _ => format!("\"{}\"", shown(text)),
+    }
 }
 
 /// The text on one line, not longer than a line.

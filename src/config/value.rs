@@ -41,9 +41,8 @@ pub(super) fn size(text: &str, range: &RangeInclusive<usize>) -> Result<usize, S
 
 /// Reads a duration like `1h30m`; a bare number is refused, except 0.
 pub(super) fn duration(text: &str, range: &RangeInclusive<Duration>) -> Result<Duration, String> {
-    let out_of_range = || {
-        format!("is out of range; it must be {} to {}", show_duration(*range.start()), show_duration(*range.end()))
-    };
+    let out_of_range =
+        || format!("is out of range; it must be {} to {}", show_duration(*range.start()), show_duration(*range.end()));
     let time = Duration::from_millis(milliseconds(text)?.ok_or_else(out_of_range)?);
     if range.contains(&time) { Ok(time) } else { Err(out_of_range()) }
 }
