@@ -97,21 +97,16 @@ pub(super) fn destination(r: &mut Reader<'_>, value: &Value<'_>, defaults: &Aws)
 
 fn kinesis(r: &mut Reader<'_>, value: &Value<'_>, defaults: &Aws) -> Option<Destination> {
     let map = r.map(value, &keys::KINESIS)?;
-    let stream = match map.get("stream") {
-        Some(value) => r.value(&value, stream),
-        None => {
-            r.problem_at(map.at, &join(&map.key, "stream"), "is missing; write the stream's name or ARN");
-            None
-        }
-    };
+    let stream = r.required(&map, "stream", "write the stream's name or ARN");
+    let stream = stream.and_then(|value| r.value(&value, stream_name));
     let aws = overlay(aws_keys(r, &map), defaults);
     if let (Some(external_id), None) = (map.get("external_id"), &aws.role_arn) {
         r.warning(&external_id, "has no effect without a `role_arn`");
     }
     let partition_key = map.get("partition_key").and_then(|value| partition_key(r, &value));
-    r.key(&map, "aggregate", |text| match value::boolean(text)? {
-        false => Ok(()),
-        true => Err("is not available in this version; write false, or remove the key".to_owned()),
+    r.key(&map, "aggregate", |text| {
+        let not_yet = || "is not available in this version; write false, or remove the key".to_owned();
+        if value::boolean(text)? { Err(not_yet()) } else { Ok(()) }
     });
     let max_in_flight = r.key(&map, "max_in_flight", |text| value::integer(text, &(1..=64))).unwrap_or(8);
     let partition_key = partition_key.unwrap_or(PartitionKey::Random);
@@ -120,7 +115,7 @@ fn kinesis(r: &mut Reader<'_>, value: &Value<'_>, defaults: &Aws) -> Option<Dest
 
 fn partition_key(r: &mut Reader<'_>, value: &Value<'_>) -> Option<PartitionKey> {
     const NOT_YET: &str = "is not available in this version; write random, or remove the key";
-    if !r.is_scalar(value) {
+    if !value.is_scalar() {
         r.problem(value, format!("a key from a field {NOT_YET}"));
         return None;
     }
@@ -128,7 +123,7 @@ fn partition_key(r: &mut Reader<'_>, value: &Value<'_>) -> Option<PartitionKey> 
 }
 
 /// A name, or an ARN.
-fn stream(text: &str) -> Result<String, String> {
+fn stream_name(text: &str) -> Result<String, String> {
     let name = match text.strip_prefix("arn:") {
         None => text,
         Some(arn) => {

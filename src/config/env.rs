@@ -83,16 +83,12 @@ pub(super) fn template(written: &str, env: Env<'_>) -> Result<Template, Vec<Stri
 }
 
 fn unknown_variable(name: &str) -> String {
-    match nearest(name, VARIABLES.iter().map(|(known, _)| *known)) {
-        Some(near) => format!("unknown variable `${{{name}}}`; did you mean `${{{near}}}`?"),
-        None => {
-            let known: Vec<&str> = VARIABLES.iter().map(|(known, _)| *known).collect();
-            format!(
-                "unknown variable `${{{name}}}`; known: {} (variables of the environment are in upper case)",
-                known.join(", ")
-            )
-        }
+    let known = VARIABLES.iter().map(|(known, _)| *known);
+    if let Some(near) = nearest(name, known.clone()) {
+        return format!("unknown variable `${{{name}}}`; did you mean `${{{near}}}`?");
     }
+    let known = known.collect::<Vec<_>>().join(", ");
+    format!("unknown variable `${{{name}}}`; known: {known} (variables of the environment are in upper case)")
 }
 
 const UNCLOSED: &str = "`${` without its `}`; close it, or write `$${` for the two characters themselves";

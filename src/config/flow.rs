@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     Location, destination, keys, process,
-    read::{Map, Reader, Value, choose, join},
+    read::{Map, Reader, Value, choose},
     source, value,
 };
 use crate::{
@@ -20,7 +20,8 @@ pub(super) const MINIMAL: &str =
 /// Reads one item of `flows`: its name with its place, and the flow itself. What is `None` was reported.
 pub(super) fn flow(r: &mut Reader<'_>, value: &Value<'_>, aws: &Aws) -> (Option<(String, Location)>, Option<Options>) {
     let Some(map) = r.map(value, &keys::FLOW) else { return (None, None) };
-    let name = required(r, &map, "name", "every flow needs a name of its own, the checkpoint's key")
+    let name = r
+        .required(&map, "name", "every flow needs a name of its own, the checkpoint's key")
         .and_then(|value| Some((r.value(&value, name)?, value.node.at)));
     // Read on without a name too: its other mistakes are reported as well.
     let text = name.as_ref().map(|(text, _)| text.clone());
@@ -29,8 +30,8 @@ pub(super) fn flow(r: &mut Reader<'_>, value: &Value<'_>, aws: &Aws) -> (Option<
 }
 
 fn options_of(r: &mut Reader<'_>, map: &Map<'_>, name: String, aws: &Aws) -> Option<Options> {
-    let source = required(r, map, "source", "write the files to follow, like `source: { paths: /var/log/app/*.log }`");
-    let destination = required(r, map, "destination", "write `destination: { kinesis: { stream: NAME } }`");
+    let source = r.required(map, "source", "write the files to follow, like `source: { paths: /var/log/app/*.log }`");
+    let destination = r.required(map, "destination", "write `destination: { kinesis: { stream: NAME } }`");
     // The destination first: it bounds what a source may say.
     let destination = destination.and_then(|value| destination::destination(r, &value, aws));
     let source = source.and_then(|value| source::source(r, &value, destination.as_ref()));
@@ -40,14 +41,6 @@ fn options_of(r: &mut Reader<'_>, map: &Map<'_>, name: String, aws: &Aws) -> Opt
     let (source, framing) = source?;
     let pipeline = Pipeline::new(steps);
     Some(Options { name, source, framing, pipeline, destination: destination?, limits, delivery })
-}
-
-fn required<'n>(r: &mut Reader<'_>, map: &Map<'n>, name: &str, remedy: &str) -> Option<Value<'n>> {
-    let value = map.get(name);
-    if value.is_none() {
-        r.problem_at(map.at, &join(&map.key, name), format!("is missing; {remedy}"));
-    }
-    value
 }
 
 fn name(text: &str) -> Result<String, String> {

@@ -252,7 +252,7 @@ fn read_file(path: &Path) -> Result<String, String> {
     }
     String::from_utf8(bytes).map_err(|error| {
         let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-        let line = 1 + good.iter().filter(|b| **b == b'\n').count();
+        let line = 1 + memchr::memchr_iter(b'\n', good).count();
         format!("is not UTF-8 text: line {line} holds a byte that is none; save it as UTF-8")
     })
 }

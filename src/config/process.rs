@@ -43,7 +43,7 @@ pub(super) fn process(r: &mut Reader<'_>, value: &Value<'_>) -> Vec<Step> {
 }
 
 fn parse(r: &mut Reader<'_>, value: &Value<'_>) -> Option<Step> {
-    if r.is_scalar(value) {
+    if value.is_scalar() {
         let format = r.value(value, named_format)?;
         return Some(Step::Parse { format, on_mismatch: OnMismatch::default() });
     }
@@ -118,7 +118,7 @@ fn add(r: &mut Reader<'_>, value: &Value<'_>) -> Option<Step> {
 }
 
 fn emit(r: &mut Reader<'_>, value: &Value<'_>) -> Option<Emit> {
-    if r.is_scalar(value) {
+    if value.is_scalar() {
         return r.value(value, |text| match text {
             "json" => Ok(Emit::Json),
             "csv" => Err("needs its columns; write `emit: { csv: { fields: [a, b] } }`".to_owned()),

@@ -32,6 +32,18 @@ pub(super) struct Map<'n> {
     entries: &'n [(Key, Node)],
 }
 
+impl Value<'_> {
+    /// Whether it is a single value, neither list nor mapping nor nothing.
+    pub(super) fn is_scalar(&self) -> bool {
+        matches!(self.node.kind, Kind::Scalar(_))
+    }
+
+    /// Whether it is a list without items.
+    pub(super) fn is_empty_list(&self) -> bool {
+        matches!(&self.node.kind, Kind::Seq(items) if items.is_empty())
+    }
+}
+
 impl<'n> Map<'n> {
     /// The value of a key, if it was written.
     pub(super) fn get(&self, name: &str) -> Option<Value<'n>> {
@@ -130,11 +142,6 @@ impl<'e> Reader<'e> {
         }
     }
 
-    /// Whether the value is a single one, neither list nor mapping.
-    pub(super) fn is_scalar(&self, value: &Value<'_>) -> bool {
-        matches!(value.node.kind, Kind::Scalar(_))
-    }
-
     /// One value, or a list of them.
     pub(super) fn one_or_list<'n>(&mut self, value: &Value<'n>) -> Option<Vec<Value<'n>>> {
         match &value.node.kind {
@@ -188,6 +195,15 @@ impl<'e> Reader<'e> {
                 None
             }
         }
+    }
+
+    /// The value of a key that must be written.
+    pub(super) fn required<'n>(&mut self, map: &Map<'n>, name: &str, remedy: &str) -> Option<Value<'n>> {
+        let value = map.get(name);
+        if value.is_none() {
+            self.problem_at(map.at, &join(&map.key, name), format!("is missing; {remedy}"));
+        }
+        value
     }
 
     /// Reads a key's value if the key was written.

@@ -4,7 +4,7 @@ use std::{ops::RangeInclusive, time::Duration};
 
 use super::{
     keys, pattern,
-    read::{Map, Reader, Value, join},
+    read::{Map, Reader, Value},
     value,
 };
 use crate::{
@@ -25,20 +25,11 @@ pub(super) fn source(
     let poll = |text: &str| value::duration(text, &(Duration::from_millis(10)..=HOUR));
     let poll_interval = r.key(&map, "poll_interval", poll).unwrap_or(Duration::from_secs(1));
     let exclude = map.get("exclude").map(|value| patterns(r, &value, exclude)).unwrap_or_default();
-    let paths = match map.get("paths") {
-        Some(value) => {
-            let paths = patterns(r, &value, path);
-            if matches!(&value.node.kind, super::tree::Kind::Seq(items) if items.is_empty()) {
-                r.problem(&value, "names no file; write at least one absolute path, wildcards allowed");
-            }
-            paths
-        }
-        None => {
-            let text = "is missing; write the files to follow, like `paths: /var/log/app/*.log`";
-            r.problem_at(map.at, &join(&map.key, "paths"), text);
-            Vec::new()
-        }
-    };
+    let written = r.required(&map, "paths", "write the files to follow, like `paths: /var/log/app/*.log`")?;
+    if written.is_empty_list() {
+        r.problem(&written, "names no file; write at least one absolute path, wildcards allowed");
+    }
+    let paths = patterns(r, &written, path);
     Some((source::Options { paths, exclude, start_at, poll_interval }, framing))
 }
 
@@ -94,14 +85,8 @@ fn multiline(r: &mut Reader<'_>, value: &Value<'_>) -> Option<Multiline> {
     let map = r.map(value, &keys::MULTILINE)?;
     let timeout = r.key(&map, "timeout", |text| value::duration(text, &SHORT_TO_HOUR));
     let max_lines = r.key(&map, "max_lines", |text| value::integer(text, &(1..=100_000)));
-    let start = match map.get("start") {
-        Some(value) => r.value(&value, pattern::regex),
-        None => {
-            let text = "is missing; write the pattern of a record's first line, like `start: '^\\d{4}-'`";
-            r.problem_at(map.at, &join(&map.key, "start"), text);
-            None
-        }
-    };
+    let start = r.required(&map, "start", "write the pattern of a record's first line, like `start: '^\\d{4}-'`");
+    let start = start.and_then(|value| r.value(&value, pattern::regex));
     let timeout = timeout.unwrap_or(Duration::from_secs(2));
     Some(Multiline { start: start?, timeout, max_lines: max_lines.unwrap_or(500) })
 }

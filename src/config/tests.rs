@@ -1,6 +1,6 @@
 //! What people read when a configuration is wrong, word for word; then that good ones mean what the manual says.
 
-use std::{fs, path::Path, time::Duration};
+use std::{fmt::Write, fs, path::Path, time::Duration};
 
 use proptest::prelude::*;
 
@@ -56,7 +56,7 @@ fn kinesis_of(flow: &Options) -> &Kinesis {
 
 /// The lines, indented.
 fn lines(indent: usize, lines: &str) -> String {
-    lines.lines().map(|line| format!("{:indent$}{line}\n", "")).collect()
+    lines.lines().map(|line| " ".repeat(indent) + line + "\n").collect()
 }
 
 const FLOW: &str = "flows:\n  - name: web\n    source: { paths: /var/log/web.log }\n    destination: { stdout: {} }\n";
@@ -775,7 +775,7 @@ fn brackets_nested_too_deep_are_refused() {
 
 #[test]
 fn a_block_nested_too_deep_is_refused() {
-    insta::assert_snapshot!(bad(&(0..40).map(|depth| format!("{:depth$}a:\n", "")).collect::<String>()), @"bad.yaml:33:33: nested too deep; a configuration needs no more than 32 levels");
+    insta::assert_snapshot!(bad(&(0..40).map(|depth| " ".repeat(depth) + "a:\n").collect::<String>()), @"bad.yaml:33:33: nested too deep; a configuration needs no more than 32 levels");
 }
 
 #[test]
@@ -783,7 +783,7 @@ fn an_alias_bomb_is_refused() {
     let mut text = "a: &a [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
     for (name, of) in ["b", "c", "d", "e", "f", "g", "h"].iter().zip(["a", "b", "c", "d", "e", "f", "g"]) {
         let aliases = vec![format!("*{of}"); 10].join(", ");
-        text += &format!("{name}: &{name} [{aliases}]\n");
+        writeln!(text, "{name}: &{name} [{aliases}]").unwrap();
     }
     insta::assert_snapshot!(bad(&text), @"bad.yaml:6:12: too many values once aliases are filled in; write them out, or use fewer");
 }
@@ -799,7 +799,7 @@ fn a_long_text_repeated_by_aliases_is_refused() {
 fn aliases_cannot_nest_deeper_than_text() {
     let mut text = "a0: &a0 [[[[[[x]]]]]]\n".to_owned();
     for n in 1..20_000 {
-        text += &format!("a{n}: &a{n} [*a{}]\n", n - 1);
+        writeln!(text, "a{n}: &a{n} [*a{}]", n - 1).unwrap();
     }
     insta::assert_snapshot!(bad(&text), @"bad.yaml:27:12: nested too deep; a configuration needs no more than 32 levels");
 }
@@ -851,7 +851,7 @@ fn a_file_without_permission_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("bad.yaml");
     fs::write(&path, FLOW).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).unwrap();
     if fs::File::open(&path).is_ok() {
         eprintln!("NOT TESTED: this user (root?) may read a file of mode 0000");
         return;
@@ -867,7 +867,7 @@ fn refused(path: &Path) -> String {
 
 #[test]
 fn hundreds_of_problems_are_counted() {
-    let text: String = (0..250).map(|n| format!("k{n}: 1\n")).collect();
+    let text: String = (0..250).map(|n| "k".repeat(n + 1) + ": 1\n").collect();
     let problems = parse_text("bad.yaml", &text, &env).unwrap_err();
     assert_eq!(problems.count(), 251);
     assert_eq!(problems.to_string().lines().last(), Some("... and 151 more"));
@@ -1025,7 +1025,7 @@ fn steps_are_read_in_order() {
 - emit: { csv: { fields: [a, host] } }
 "#,
     );
-    insta::assert_snapshot!(steps.iter().map(|step| format!("{step:?}\n")).collect::<String>(), @r#"
+    insta::assert_snapshot!(steps.iter().map(|step| format!("{step:?}")).collect::<Vec<_>>().join("\n"), @r#"
     Parse { format: Combined, on_mismatch: KeepRaw }
     Parse { format: Regex(Regex("^(?P<a>\\S+)$")), on_mismatch: Drop }
     Parse { format: Json, on_mismatch: DeadLetter }
