@@ -1,5 +1,7 @@
 //! `process:` to the steps of a pipeline. Knows the order steps may have, not how they work.
 
+use std::collections::HashSet;
+
 use super::{
     env, keys, pattern,
     read::{Reader, Value, quoted},
@@ -150,14 +152,14 @@ fn csv(r: &mut Reader<'_>, value: &Value<'_>) -> Option<Emit> {
         }
         return None;
     }
-    let mut fields: Vec<String> = Vec::new();
+    let (mut fields, mut seen) = (Vec::new(), HashSet::new());
     for item in items.unwrap_or_default() {
         let name = r.value(&item, |text| match text {
             "" => Err("is no name of a field; write one".to_owned()),
             name => Ok(name.to_owned()),
         });
         let Some(name) = name else { continue };
-        if fields.contains(&name) {
+        if !seen.insert(name.clone()) {
             let written = quoted(r.written(&item).unwrap_or_default());
             r.problem(&item, format!("{written} is already a column; name each once"));
         }

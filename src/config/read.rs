@@ -80,7 +80,7 @@ impl<'e> Reader<'e> {
     /// Reports a mistake at a place.
     pub(super) fn problem_at(&mut self, at: Location, key: &str, text: impl Into<String>) {
         let (file, key) = (Arc::clone(&self.file), key.to_owned());
-        self.problems.push(Problem { file, at: Some(at), key, text: text.into() });
+        self.problems.push(Problem { file, at: Some(at), key, text: one_line(&text.into(), usize::MAX) });
     }
 
     /// Reports a mistake in a value.
@@ -91,7 +91,7 @@ impl<'e> Reader<'e> {
     /// Reports something allowed that looks wrong.
     pub(super) fn warning(&mut self, value: &Value<'_>, text: impl Into<String>) {
         let (file, key) = (Arc::clone(&self.file), value.key.clone());
-        self.warnings.push(Problem { file, at: Some(value.node.at), key, text: text.into() });
+        self.warnings.push(Problem { file, at: Some(value.node.at), key, text: one_line(&text.into(), usize::MAX) });
     }
 
     /// Opens a mapping with a fixed set of keys; nothing at all counts as an empty one.
@@ -260,10 +260,14 @@ pub(super) fn quoted(text: &str) -> String {
 
 /// The text on one line, not longer than a line.
 fn shown(text: &str) -> String {
-    const MOST: usize = 60;
+    one_line(text, 60)
+}
+
+/// The text without control characters, cut off after `most` characters.
+fn one_line(text: &str, most: usize) -> String {
     let mut out = String::new();
     for (count, c) in text.chars().enumerate() {
-        if count == MOST {
+        if count == most {
             out.push_str("...");
             break;
         }

@@ -716,7 +716,7 @@ fn a_tag_means_nothing() {
 
 #[test]
 fn an_alias_may_not_hold_itself() {
-    insta::assert_snapshot!(bad("flows: &a [*a]\n"), @"bad.yaml:1:12: an alias may not stand inside the value it names");
+    insta::assert_snapshot!(bad("flows: &a [*a]\n"), @"bad.yaml:1:12: an alias may not stand inside the value it names, nor name a key");
 }
 
 #[test]
@@ -874,11 +874,20 @@ fn hundreds_of_problems_are_counted() {
 }
 
 #[test]
+fn a_problem_is_one_line() {
+    insta::assert_snapshot!(bad(&process("- add: { \"a\\nb\": \"${x\\ny}\" }\n- \"e\\x1bf\": 1")), @r"
+    bad.yaml:6:24: flows[0].process[0].add.a\nb: unknown variable `${x\ny}`; known: host, file.path, file.name, record.id, record.offset (variables of the environment are in upper case)
+    bad.yaml:7:9: flows[0].process[1].e\u{1b}f: unknown key; known here: parse, add, emit
+    ");
+    insta::assert_snapshot!(bad(&paths("\"/a[z\\u2028-\\n]\"", "")), @r#"bad.yaml:4:14: flows[0].source.paths: "/a[z\u{2028}-\n]" is not a valid pattern: invalid range; '\u{2028}' > '\n'"#);
+}
+
+#[test]
 fn a_secret_is_in_no_message() {
     let keys = "access_key_id: hush-hush, secret_access_key: [hush-hush], session_token: \"hush-hush${NOPE}${x y\"";
     for text in [
         top(&format!("aws: {{ {keys} }}\n")),
-        top("aws: { secret_access_key: hush-hush, access_key_id: { hush-hush } }\nx: ]\n"),
+        top("aws: { secret_access_key: hush-hush, access_key_id: { hush-hush } }\n"),
         top("state_dir: ${SECRET}\naws: { region: \"${SECRET} \", endpoint_url: \"${SECRET}\" }\nzzz: ${SECRET}\n"),
         flow("delivery: ${SECRET}\nbuffer: ${SECRET}\nbatch: { max_records: '${SECRET}', max_age: '${SECRET}' }"),
         paths("\"${SECRET}\"", "start_at: ${SECRET}\nmultiline: { start: \"(${SECRET}\" }"),

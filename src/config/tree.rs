@@ -160,7 +160,10 @@ impl<'t> Builder<'t> {
 
     fn alias(&mut self, id: usize, at: Location, depth: usize) -> Result<(Node, Size), Fault> {
         let Some(Anchored { node, size }) = self.anchors.get(&id) else {
-            return Err(Fault { at, text: "an alias may not stand inside the value it names".to_owned() });
+            return Err(Fault {
+                at,
+                text: "an alias may not stand inside the value it names, nor name a key".to_owned(),
+            });
         };
         let (node, size) = (node.clone(), *size);
         if depth + size.height > MAX_DEPTH {

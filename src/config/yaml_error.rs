@@ -45,6 +45,7 @@ pub(super) fn explain(error: &ScanError, text: &str) -> Fault {
         }
         ErrorKind::UnclosedFlowCollection { open } => format!("`{open}` is opened here and never closed"),
         ErrorKind::MismatchedFlowCollectionEnd { open, close } => format!("`{open}` is closed by `{close}`"),
+        ErrorKind::MisplacedFlowCollectionEnd => "a closing bracket that none opened; put it in quotes".to_owned(),
         ErrorKind::MappingValueNotAllowed | ErrorKind::InvalidColonPlacement => {
             "a `:` is not allowed here; put a value that contains `: ` in quotes, \
              or look above for an open bracket, a missing `:` or a wrong indent"
