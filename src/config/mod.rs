@@ -1,6 +1,27 @@
-//! YAML to typed options; every mistake reported at once, with line and column. The only module that knows how people write settings.
+//! YAML to typed options; the only module that knows how people write settings. Knows no running flow and no network.
+//! Invariant: either a `Config` in which nothing is invalid, or every mistake at once, each with its place.
+
+mod destination;
+mod env;
+mod flow;
+mod keys;
+mod load;
+mod pattern;
+mod problem;
+mod process;
+mod read;
+mod source;
+mod tree;
+mod value;
+mod yaml_error;
+
+#[cfg(test)]
+mod tests;
 
 use std::{path::PathBuf, time::Duration};
+
+pub use load::{DEFAULT_PATH, load, load_with_folder, parse_text};
+pub use problem::{Location, Problem, Problems};
 
 /// A whole configuration. After this there is no "invalid".
 #[derive(Debug)]

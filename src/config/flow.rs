@@ -1,0 +1,97 @@
+//! A flow's settings to its options. Knows the limits that the parts of a flow set each other.
+
+use std::time::Duration;
+
+use super::{
+    Location, destination, keys, process,
+    read::{Map, Reader, Value, choose},
+    source, value,
+};
+use crate::{
+    deliver::{Aws, Destination},
+    flow::{Delivery, Limits, Options},
+    record::pipeline::Pipeline,
+};
+
+/// The smallest useful configuration, for messages.
+pub(super) const MINIMAL: &str =
+    "flows: [{ name: web, source: { paths: /var/log/web.log }, destination: { kinesis: { stream: web-logs } } }]";
+
+/// Reads one item of `flows`: its name with its place, and the flow itself. What is `None` was reported.
+pub(super) fn flow(r: &mut Reader<'_>, value: &Value<'_>, aws: &Aws) -> (Option<(String, Location)>, Option<Options>) {
+    let Some(map) = r.map(value, &keys::FLOW) else { return (None, None) };
+    let name = r
+        .required(&map, "name", "every flow needs a name of its own, the checkpoint's key")
+        .and_then(|value| Some((r.value(&value, name)?, value.node.at)));
+    // Read on without a name too: its other mistakes are reported as well.
+    let text = name.as_ref().map(|(text, _)| text.clone());
+    let options = options_of(r, &map, text.unwrap_or_default(), aws);
+    (name, options)
+}
+
+fn options_of(r: &mut Reader<'_>, map: &Map<'_>, name: String, aws: &Aws) -> Option<Options> {
+    let source = r.required(map, "source", "write the files to follow, like `source: { paths: /var/log/app/*.log }`");
+    let destination = r.required(map, "destination", "write `destination: { kinesis: { stream: NAME } }`");
+    // The destination first: it bounds what a source may say.
+    let destination = destination.and_then(|value| destination::destination(r, &value, aws));
+    let source = source.and_then(|value| source::source(r, &value, destination.as_ref()));
+    let steps = map.get("process").map(|value| process::process(r, &value)).unwrap_or_default();
+    let limits = limits(r, map, destination.as_ref());
+    let delivery = r.key(map, "delivery", delivery).unwrap_or(Delivery::AtLeastOnce);
+    let (source, framing) = source?;
+    let pipeline = Pipeline::new(steps);
+    Some(Options { name, source, framing, pipeline, destination: destination?, limits, delivery })
+}
+
+fn name(text: &str) -> Result<String, String> {
+    let length = text.chars().count();
+    if (1..=128).contains(&length) && !text.contains(char::is_control) && !text.trim().is_empty() {
+        return Ok(text.to_owned());
+    }
+    Err("is no name of a flow; it has 1 to 128 characters, none of them a control character".to_owned())
+}
+
+fn delivery(text: &str) -> Result<Delivery, String> {
+    if text == "exactly_once" {
+        return Err("is not available in this version; write at_least_once, or remove the key".to_owned());
+    }
+    choose(text, &[("at_least_once", Delivery::AtLeastOnce)])
+}
+
+const BATCH_BYTES: usize = 5 << 20;
+const BUFFER: usize = 32 << 20;
+
+fn limits(r: &mut Reader<'_>, flow: &Map<'_>, destination: Option<&Destination>) -> Limits {
+    let most_records = destination.map_or(500, |d| d.max_records().min(500));
+    let most_bytes = destination.map_or(10 << 20, |d| d.max_request_bytes().min(10 << 20));
+    let mut limits = Limits {
+        batch_records: most_records,
+        batch_bytes: BATCH_BYTES.min(most_bytes),
+        batch_age: Duration::from_secs(1),
+        buffer: BUFFER,
+    };
+    if let Some(map) = flow.get("batch").and_then(|value| r.map(&value, &keys::BATCH)) {
+        let records = r.key(&map, "max_records", |text| value::integer(text, &(1..=most_records)));
+        let bytes = r.key(&map, "max_bytes", |text| value::size(text, &(1 << 10..=most_bytes)));
+        let age = r.key(&map, "max_age", |text| value::duration(text, &(Duration::ZERO..=Duration::from_hours(1))));
+        limits.batch_records = records.unwrap_or(limits.batch_records);
+        limits.batch_bytes = bytes.unwrap_or(limits.batch_bytes);
+        limits.batch_age = age.unwrap_or(limits.batch_age);
+    }
+    match flow.get("buffer") {
+        None => limits.buffer = BUFFER.max(limits.batch_bytes),
+        Some(value) => {
+            let least = limits.batch_bytes;
+            let read = |text: &str| {
+                let size = value::size(text, &(1 << 20..=64 << 30))?;
+                let wrong = || {
+                    let least = value::show_size(least);
+                    format!("is less than one batch ({least}); write at least that, or make batch.max_bytes smaller")
+                };
+                if size < least { Err(wrong()) } else { Ok(size) }
+            };
+            limits.buffer = r.value(&value, read).unwrap_or(limits.buffer);
+        }
+    }
+    limits
+}

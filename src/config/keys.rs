@@ -1,0 +1,95 @@
+//! Every key a configuration may have, by section. Knows no values. The manual names each of them, and a test holds it to that.
+
+/// A mapping with a fixed set of keys.
+#[derive(Debug)]
+pub(super) struct Section {
+    /// For people: where a misplaced key belongs.
+    pub(super) name: &'static str,
+    pub(super) keys: &'static [&'static str],
+}
+
+/// Keys of `aws:`, which each AWS destination may override.
+macro_rules! aws_keys {
+    ($($more:literal),*) => {
+        &[
+            $($more,)* "region", "endpoint_url", "role_arn", "external_id", "profile", "ca_bundle",
+            "access_key_id", "secret_access_key", "session_token"
+        ]
+    };
+}
+
+pub(super) const TOP: Section =
+    Section { name: "the top level", keys: &["state_dir", "aws", "flows", "shutdown_timeout"] };
+pub(super) const CONF_D: Section = Section { name: "a file in conf.d", keys: &["flows"] };
+pub(super) const AWS: Section = Section { name: "aws", keys: aws_keys!() };
+pub(super) const FLOW: Section =
+    Section { name: "a flow", keys: &["name", "source", "process", "destination", "batch", "buffer", "delivery"] };
+pub(super) const SOURCE: Section = Section {
+    name: "source",
+    keys: &[
+        "paths",
+        "exclude",
+        "start_at",
+        "skip_header_lines",
+        "multiline",
+        "max_record",
+        "oversize",
+        "poll_interval",
+        "partial_line_timeout",
+    ],
+};
+pub(super) const MULTILINE: Section = Section { name: "multiline", keys: &["start", "timeout", "max_lines"] };
+pub(super) const STEP: Section = Section { name: "a step of process", keys: &["parse", "add", "emit"] };
+pub(super) const PARSE: Section = Section {
+    name: "parse",
+    keys: &[
+        "json",
+        "regex",
+        "common",
+        "combined",
+        "on_mismatch",
+        "apache_error",
+        "csv",
+        "logfmt",
+        "syslog_rfc3164",
+        "syslog_rfc5424",
+    ],
+};
+pub(super) const EMIT: Section = Section { name: "emit", keys: &["json", "csv"] };
+pub(super) const CSV: Section = Section { name: "csv", keys: &["fields", "delimiter"] };
+pub(super) const DESTINATION: Section = Section { name: "destination", keys: &["kinesis", "firehose", "stdout"] };
+pub(super) const KINESIS: Section =
+    Section { name: "kinesis", keys: aws_keys!("stream", "partition_key", "aggregate", "max_in_flight") };
+pub(super) const STDOUT: Section = Section { name: "stdout", keys: &[] };
+pub(super) const BATCH: Section = Section { name: "batch", keys: &["max_records", "max_bytes", "max_age"] };
+
+/// From the outermost in; a misplaced key is sent to the first that has it.
+pub(super) const ALL: &[&Section] =
+    &[&TOP, &AWS, &FLOW, &SOURCE, &MULTILINE, &STEP, &PARSE, &EMIT, &CSV, &DESTINATION, &KINESIS, &STDOUT, &BATCH];
+
+/// What to write instead of a key that `section` does not have.
+pub(super) fn advice(section: &Section, unknown: &str) -> String {
+    if let Some(near) = nearest(unknown, section.keys.iter().copied()) {
+        return format!("unknown key; did you mean `{near}`?");
+    }
+    if let Some(home) = ALL.iter().find(|s| s.keys.contains(&unknown)) {
+        return format!("unknown key here; it belongs to {}", home.name);
+    }
+    if section.keys.is_empty() {
+        return format!("unknown key; {} takes none", section.name);
+    }
+    format!("unknown key; known here: {}", section.keys.join(", "))
+}
+
+/// The known word that was most likely meant.
+pub(super) fn nearest<'k>(word: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
+    if word.len() > 64 {
+        return None;
+    }
+    let word = word.to_lowercase();
+    known
+        .map(|k| (strsim::normalized_damerau_levenshtein(&word, k), k))
+        .filter(|(likeness, _)| *likeness >= 0.6)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, k)| k)
+}
