@@ -1,1 +1,5 @@
-fn main() {}
+//! The `headwater` program: arguments in, exit code out.
+
+fn main() -> std::process::ExitCode {
+    std::process::ExitCode::from(headwater::cli::main_from(std::env::args_os()))
+}

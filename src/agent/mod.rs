@@ -1,1 +1,135 @@
-//! .
+//! The composition root: builds the flows, owns signals, the drain deadline and the exit code. Knows no records.
+//! Invariant: life ends here and nowhere else, at the latest `shutdown_timeout` after it was asked to.
+
+mod flows;
+mod lock;
+mod progress;
+mod systemd;
+
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::config::Config;
+use flows::{Flows, Running};
+
+/// Everything was delivered, or a stop was clean.
+pub const EXIT_OK: u8 = 0;
+/// Anything but the configuration went wrong.
+pub const EXIT_FAILURE: u8 = 1;
+/// The configuration is wrong (`EX_CONFIG` of sysexits.h).
+pub const EXIT_CONFIG: u8 = 78;
+
+/// How long to run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mode {
+    /// Until a signal.
+    Follow,
+    /// Until everything up to the present end of every file is delivered.
+    Once,
+}
+
+/// Runs the agent to its end.
+pub fn run(config: Config, mode: Mode) -> anyhow::Result<u8> {
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    let _lock = lock::take(&config.state_dir)?;
+    raise_file_limit();
+    // Two threads: one can wait for a disk or a name server while the other goes on sending.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("headwater-send")
+        .enable_all()
+        .build()
+        .context("cannot start the sending threads")?;
+    let code = runtime.block_on(live(config, mode));
+    // Whatever still runs holds nothing that was not counted as unsettled.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    code
+}
+
+async fn live(config: Config, mode: Mode) -> anyhow::Result<u8> {
+    let timeout = config.shutdown_timeout;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    let mut flows = match Flows::start(config, mode).await? {
+        Running::Yes(flows) => flows,
+        Running::Misconfigured => return Ok(EXIT_CONFIG),
+    };
+    let mut systemd = systemd::Notifier::new();
+    let progress = progress::Progress::new(mode);
+    let mut tick = tokio::time::interval(Duration::from_millis(500));
+    systemd.ready();
+    loop {
+        tokio::select! {
+            _ = tick.tick() => {
+                systemd.report(&flows);
+                progress.show(&flows);
+            }
+            () = flows.wait_ended() => {
+                progress.finish(&flows);
+                return Ok(ended(&flows));
+            }
+            _ = hangup.recv() => tracing::info!("SIGHUP is received and ignored: restart to read the configuration anew"),
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+        }
+    }
+    progress.finish(&flows);
+    systemd.stopping();
+    stop(&mut flows, timeout, &mut systemd, &mut terminate, &mut interrupt).await;
+    let interrupted = mode == Mode::Once;
+    Ok(if interrupted { EXIT_FAILURE } else { EXIT_OK })
+}
+
+/// Delivers what was read, until all is settled or the time is over.
+async fn stop(
+    flows: &mut Flows,
+    timeout: Duration,
+    systemd: &mut systemd::Notifier,
+    terminate: &mut tokio::signal::unix::Signal,
+    interrupt: &mut tokio::signal::unix::Signal,
+) {
+    tracing::info!(timeout = ?timeout, "stopping: delivering what was read");
+    flows.stop();
+    let deadline = Instant::now() + timeout;
+    let mut tick = tokio::time::interval(Duration::from_millis(500));
+    loop {
+        tokio::select! {
+            () = flows.wait_ended() => {
+                tracing::info!("stopped: everything that was read is delivered");
+                return;
+            }
+            () = tokio::time::sleep_until(deadline.into()) => break,
+            _ = tick.tick() => systemd.report(flows),
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {
+                tracing::warn!("second interrupt: not waiting any longer");
+                break;
+            }
+        }
+    }
+    tracing::warn!(
+        bytes = flows.outstanding(),
+        "stopped before everything was delivered; the next start reads these bytes again"
+    );
+}
+
+fn ended(flows: &Flows) -> u8 {
+    let refused = flows.refused();
+    if refused > 0 {
+        tracing::error!(files = refused, "some files could not be read; see above");
+        return EXIT_FAILURE;
+    }
+    EXIT_OK
+}
+
+/// Many files need many descriptors: takes what the system allows.
+fn raise_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+}

@@ -1,1 +1,141 @@
-//! d
+//! The thread of one flow: clock, inbox, hints. Knows no decisions; those are the machine's.
+//! Invariant: every wait is on the inbox with a deadline, so that a stop or a settlement always reaches it.
+
+use std::{
+    sync::{
+        Arc,
+        mpsc::{Receiver, RecvTimeoutError},
+    },
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use crate::{
+    checkpoint::storage::Storage,
+    flow::{
+        engine::{Engine, Step},
+        machine::Event,
+    },
+    model::{Batch, Settled},
+    source::{
+        fs::Fs,
+        tail::Now,
+        watch::{Hints, Watcher},
+    },
+    telemetry::status::FlowStatus,
+};
+
+/// Hints are taken out of their box at most this often: a busy writer makes thousands a second.
+const HINT_PAUSE: Duration = Duration::from_millis(5);
+/// The status is renewed at most this often; it costs a walk over the file table.
+const STATUS_EVERY: Duration = Duration::from_secs(1);
+
+/// What reaches a flow from outside.
+#[derive(Debug)]
+pub enum Input {
+    Settled(Settled),
+    /// The box of hints is not empty any more.
+    Hinted,
+    /// Deliver what was read, then end.
+    Stop,
+}
+
+/// How a flow ended.
+#[derive(Clone, Copy, Debug)]
+pub struct Ended {
+    /// Files that could not be read.
+    pub refused: usize,
+}
+
+/// One flow's thread.
+pub struct Driver<F: Fs, S> {
+    pub engine: Engine<F, S>,
+    pub inbox: Receiver<Input>,
+    pub watcher: Option<Watcher>,
+    pub hints: Hints,
+    pub status: Arc<FlowStatus>,
+}
+
+impl<F: Fs, S: Storage> Driver<F, S> {
+    /// Runs until the machine says that all is delivered and durable. `send` must not block.
+    pub fn run(mut self, send: impl Fn(Batch)) -> Ended {
+        let mut hinted = false;
+        let mut last_hints = Instant::now();
+        let mut last_status: Option<Instant> = None;
+        loop {
+            let now = now();
+            while let Ok(input) = self.inbox.try_recv() {
+                hinted |= self.take(input, now.mono);
+            }
+            if hinted && now.mono >= last_hints + HINT_PAUSE {
+                (hinted, last_hints) = (false, now.mono);
+                self.take_hints(now.mono);
+            }
+            self.status.turned();
+            let step = self.engine.step(now);
+            self.renew_watches();
+            if last_status.is_none_or(|last| now.mono >= last + STATUS_EVERY) || matches!(step, Step::Exit) {
+                last_status = Some(now.mono);
+                self.renew_status();
+            }
+            match step {
+                Step::Worked => {}
+                Step::Send(batch) => send(batch),
+                Step::Exit => return Ended { refused: self.engine.refused() },
+                Step::Wait(until) => {
+                    let until = if hinted { until.min(last_hints + HINT_PAUSE) } else { until };
+                    match self.inbox.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                        Ok(input) => hinted |= self.take(input, Instant::now()),
+                        Err(RecvTimeoutError::Timeout) => {}
+                        // Whoever could settle or stop is gone: the process ends.
+                        Err(RecvTimeoutError::Disconnected) => return Ended { refused: self.engine.refused() },
+                    }
+                }
+            }
+        }
+    }
+
+    /// True: there are hints to take.
+    fn take(&mut self, input: Input, now: Instant) -> bool {
+        match input {
+            Input::Settled(settled) => self.engine.handle(Event::Settled(settled), now),
+            Input::Stop => self.engine.handle(Event::Stop, now),
+            Input::Hinted => return true,
+        }
+        false
+    }
+
+    fn take_hints(&mut self, now: Instant) {
+        let hinted = self.hints.take();
+        if hinted.lost {
+            self.engine.handle(Event::HintsLost, now);
+        }
+        for path in hinted.paths {
+            self.engine.handle(Event::Hint(path), now);
+        }
+    }
+
+    fn renew_watches(&mut self) {
+        let Some(watcher) = &mut self.watcher else { return };
+        if !self.engine.folders_changed() {
+            return;
+        }
+        for (folder, error) in watcher.watch(self.engine.folders()) {
+            tracing::warn!(folder = %folder.display(), %error, "cannot watch this folder; its files are polled instead");
+        }
+        let complete = watcher.is_complete();
+        self.engine.handle(Event::HintsWork(complete), Instant::now());
+    }
+
+    fn renew_status(&self) {
+        let (files, behind) = self.engine.summary();
+        self.status.set_files(files, behind);
+        self.status.set_outstanding(self.engine.outstanding());
+        let trouble = self.engine.persist_failed().then(|| "the checkpoint cannot be written".to_owned());
+        self.status.set_trouble(trouble);
+    }
+}
+
+fn now() -> Now {
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+    Now { mono: Instant::now(), wall: i64::try_from(wall).unwrap_or(i64::MAX) }
+}

@@ -159,6 +159,11 @@ impl<F: Fs, S: Storage> Engine<F, S> {
         self.persist_failed
     }
 
+    /// Whether [`Self::folders`] changed since the last call.
+    pub fn folders_changed(&mut self) -> bool {
+        self.table.folders_changed()
+    }
+
     /// The folders to watch for hints.
     pub fn folders(&self) -> &std::collections::BTreeSet<PathBuf> {
         self.table.folders()

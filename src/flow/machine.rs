@@ -40,6 +40,8 @@ pub enum Event {
     Hint(PathBuf),
     /// Hints were lost.
     HintsLost,
+    /// Whether hints come for every folder.
+    HintsWork(bool),
     /// A look or a read was done.
     Worked(Work),
     Settled(Settled),
@@ -140,6 +142,7 @@ impl Machine {
         match event {
             Event::Hint(path) => self.hint(path),
             Event::HintsLost => self.hints_lost = true,
+            Event::HintsWork(work) => self.settings.hints = work,
             Event::Worked(work) => {
                 let changed = self.work.changed || work.changed;
                 self.work = Work { changed, ..work };

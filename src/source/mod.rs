@@ -5,6 +5,7 @@ pub mod fs;
 mod handle;
 pub mod rotation;
 pub mod tail;
+pub mod watch;
 
 use std::{path::PathBuf, time::Duration};
 

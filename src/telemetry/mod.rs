@@ -3,3 +3,5 @@
 
 pub mod counters;
 pub mod limit;
+pub mod log;
+pub mod status;

@@ -93,6 +93,7 @@ impl<F: Fs> Table<F> {
         for (folder, error) in refused {
             self.complain(&folder, &error.to_string(), "cannot look into this folder; it is tried again");
         }
+        self.folders_changed |= self.folders != folders;
         self.folders = folders;
         for path in found {
             self.observe(path, now, findings);

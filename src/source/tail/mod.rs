@@ -120,6 +120,7 @@ pub struct Table<F: Fs> {
     notices: Vec<Notice>,
     complaints: BTreeSet<PathBuf>,
     folders: BTreeSet<PathBuf>,
+    folders_changed: bool,
     relook: bool,
     /// To be searched for with the next look.
     missing: Vec<Key>,
@@ -177,6 +178,7 @@ impl<F: Fs> Table<F> {
             notices: Vec::new(),
             complaints: BTreeSet::new(),
             folders: BTreeSet::new(),
+            folders_changed: false,
             relook: false,
             missing: Vec::new(),
             lost: Vec::new(),
@@ -310,7 +312,12 @@ impl<F: Fs> Table<F> {
         std::mem::take(&mut self.notices)
     }
 
-    /// The folders to watch, if they changed since the last look.
+    /// Whether the folders to watch changed since the last call.
+    pub fn folders_changed(&mut self) -> bool {
+        std::mem::take(&mut self.folders_changed)
+    }
+
+    /// The folders to watch.
     pub fn folders(&self) -> &BTreeSet<PathBuf> {
         &self.folders
     }

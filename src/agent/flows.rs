@@ -1,0 +1,208 @@
+//! The running flows: starts each with its thread, its delivery and its journal, and waits for their ends.
+//! Knows no signals and no time limits.
+
+use std::{
+    path::Path,
+    sync::{Arc, mpsc},
+    thread,
+    time::Instant,
+};
+
+use anyhow::Context as _;
+use tokio::{runtime::Handle, sync::oneshot};
+
+use super::Mode;
+use crate::{
+    checkpoint::{
+        journal::{Journal, Opened},
+        storage::DiskStorage,
+    },
+    config::Config,
+    deliver::{Courier, DeadLetters, Destination, Health, KinesisSink, Sink, StdoutSink},
+    flow::{
+        self,
+        driver::{Driver, Ended, Input},
+        engine::{Engine, Parts, journal_path},
+        machine::Settings,
+    },
+    source::{
+        fs::Disk,
+        watch::{Hints, Watcher},
+    },
+    telemetry::{counters::FlowCounters, status::FlowStatus},
+};
+
+/// Batches that may wait behind those under way, so that a free slot never waits for the disk.
+const QUEUED_BATCHES: usize = 4;
+
+/// One running flow, as the agent sees it.
+pub(super) struct Flow {
+    pub(super) name: String,
+    pub(super) status: Arc<FlowStatus>,
+    pub(super) counters: Arc<FlowCounters>,
+    pub(super) health: Health,
+    inbox: mpsc::Sender<Input>,
+    end: Option<oneshot::Receiver<Ended>>,
+    ended: Option<Ended>,
+}
+
+/// All of them.
+pub(super) struct Flows {
+    pub(super) flows: Vec<Flow>,
+}
+
+/// Whether the flows could be started.
+pub(super) enum Running {
+    Yes(Flows),
+    /// The reason was logged.
+    Misconfigured,
+}
+
+impl Flows {
+    /// Opens every journal before anything is read, then starts all flows.
+    pub(super) async fn start(config: Config, mode: Mode) -> anyhow::Result<Running> {
+        let mut opened = Vec::new();
+        for options in config.flows {
+            let journal = open_journal(&config.state_dir, &options.name)?;
+            opened.push((options, journal));
+        }
+        let mut flows = Vec::new();
+        for (options, journal) in opened {
+            let name = options.name.clone();
+            let flow = match options.destination.clone() {
+                Destination::Stdout => start(options, journal, &config.state_dir, mode, StdoutSink)?,
+                Destination::Kinesis(kinesis) => match KinesisSink::connect(&kinesis).await {
+                    Ok(sink) => start(options, journal, &config.state_dir, mode, sink)?,
+                    Err(error) => {
+                        tracing::error!(flow = name, %error, "the flow cannot start");
+                        return Ok(Running::Misconfigured);
+                    }
+                },
+            };
+            flows.push(flow);
+        }
+        Ok(Running::Yes(Self { flows }))
+    }
+
+    /// Asks every flow to deliver what it read and end.
+    pub(super) fn stop(&self) {
+        for flow in &self.flows {
+            // A flow that ended already needs no asking.
+            let _ = flow.inbox.send(Input::Stop);
+        }
+    }
+
+    /// Comes back when every flow has ended.
+    pub(super) async fn wait_ended(&mut self) {
+        for flow in &mut self.flows {
+            if let Some(end) = &mut flow.end {
+                // A thread that is gone without a word cannot be: a panic ends the process.
+                flow.ended = end.await.ok();
+                flow.end = None;
+            }
+        }
+    }
+
+    /// Bytes read and not settled, over all flows.
+    pub(super) fn outstanding(&self) -> u64 {
+        self.flows.iter().map(|f| f.status.outstanding()).sum()
+    }
+
+    /// Files that could not be read, over all flows that ended.
+    pub(super) fn refused(&self) -> usize {
+        self.flows.iter().filter_map(|f| f.ended).map(|e| e.refused).sum()
+    }
+}
+
+fn open_journal(state_dir: &Path, flow: &str) -> anyhow::Result<Opened<DiskStorage>> {
+    let opened = Journal::open(DiskStorage::new(journal_path(state_dir, flow)), flow)?;
+    if opened.torn > 0 {
+        tracing::warn!(
+            flow,
+            bytes = opened.torn,
+            "the checkpoint ends in a torn write, which was cut off; at worst some data is sent again"
+        );
+    }
+    Ok(opened)
+}
+
+fn start<S: Sink>(
+    options: flow::Options,
+    opened: Opened<DiskStorage>,
+    state_dir: &Path,
+    mode: Mode,
+    sink: S,
+) -> anyhow::Result<Flow> {
+    let name = options.name.clone();
+    let (inbox, inputs) = mpsc::channel();
+    let counters = Arc::new(FlowCounters::default());
+    let status = Arc::new(FlowStatus::default());
+    let dead_letters = DeadLetters::new(state_dir, &name);
+    let max_batches = sink.max_in_flight() + QUEUED_BATCHES;
+    let settled = inbox.clone();
+    let courier = Courier::start(&Handle::current(), &name, sink, dead_letters, Arc::clone(&counters), move |s| {
+        // Fails only when the flow's thread has ended.
+        let _ = settled.send(Input::Settled(s));
+    });
+    let health = courier.health();
+    let (hints, watcher) = watch(&name, mode, &inbox);
+    let parts = parts(options, opened, mode, max_batches, watcher.is_some(), Arc::clone(&counters));
+    tracing::info!(flow = name, first_start = parts.places.is_none(), "flow started");
+    let (done, end) = oneshot::channel();
+    let flow_status = Arc::clone(&status);
+    thread::Builder::new()
+        .name(format!("flow-{name}").chars().take(15).collect())
+        .spawn(move || {
+            let engine = Engine::new(parts, Instant::now());
+            let driver = Driver { engine, inbox: inputs, watcher, hints, status: flow_status };
+            let _ = done.send(driver.run(|batch| courier.send(batch)));
+        })
+        .context("cannot start a flow's thread")?;
+    Ok(Flow { name, status, counters, health, inbox, end: Some(end), ended: None })
+}
+
+fn parts(
+    options: flow::Options,
+    opened: Opened<DiskStorage>,
+    mode: Mode,
+    max_batches: usize,
+    hints: bool,
+    counters: Arc<FlowCounters>,
+) -> Parts<Disk, DiskStorage> {
+    let settings = Settings {
+        limits: options.limits,
+        poll_interval: options.source.poll_interval,
+        max_batches,
+        record_overhead: options.destination.record_overhead(),
+        once: mode == Mode::Once,
+        hints,
+    };
+    Parts {
+        fs: Disk,
+        journal: opened.journal,
+        places: opened.places,
+        source: options.source,
+        framing: options.framing,
+        pipeline: options.pipeline,
+        settings,
+        max_record_bytes: options.destination.max_record_bytes(),
+        host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        counters,
+        seed: fastrand::u64(..),
+    }
+}
+
+fn watch(flow: &str, mode: Mode, inbox: &mpsc::Sender<Input>) -> (Hints, Option<Watcher>) {
+    let hints = Hints::default();
+    if mode == Mode::Once {
+        return (hints, None);
+    }
+    let inbox = inbox.clone();
+    match Watcher::new(hints.clone(), move || drop(inbox.send(Input::Hinted))) {
+        Ok(watcher) => (hints, Some(watcher)),
+        Err(error) => {
+            tracing::warn!(flow, %error, "no change events from the kernel (raise fs.inotify.max_user_instances?); files are polled");
+            (hints, None)
+        }
+    }
+}

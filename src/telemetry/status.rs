@@ -1,0 +1,73 @@
+//! How one flow is doing, written by its thread and read by whoever reports. Knows no reporter.
+//! Invariant: `turns` grows as long as the flow's thread is not stuck.
+
+use std::sync::{
+    Mutex, PoisonError,
+    atomic::{AtomicBool, AtomicU64, Ordering},
+};
+
+/// Numbers of one flow as of its last turn.
+#[derive(Debug, Default)]
+pub struct FlowStatus {
+    files: AtomicU64,
+    behind: AtomicU64,
+    outstanding: AtomicU64,
+    turns: AtomicU64,
+    looked: AtomicBool,
+    trouble: Mutex<Option<String>>,
+}
+
+impl FlowStatus {
+    /// The thread went round once.
+    pub fn turned(&self) {
+        self.turns.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Files followed, bytes in them not yet settled.
+    pub fn set_files(&self, files: usize, behind: u64) {
+        self.files.store(files as u64, Ordering::Relaxed);
+        self.behind.store(behind, Ordering::Relaxed);
+        self.looked.store(true, Ordering::Release);
+    }
+
+    /// Bytes read and not yet settled.
+    pub fn set_outstanding(&self, bytes: usize) {
+        self.outstanding.store(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// What the operator should see to, if anything.
+    pub fn set_trouble(&self, trouble: Option<String>) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    }
+
+    #[must_use]
+    pub fn files(&self) -> u64 {
+        self.files.load(Ordering::Relaxed)
+    }
+
+    #[must_use]
+    pub fn behind(&self) -> u64 {
+        self.behind.load(Ordering::Relaxed)
+    }
+
+    #[must_use]
+    pub fn outstanding(&self) -> u64 {
+        self.outstanding.load(Ordering::Relaxed)
+    }
+
+    #[must_use]
+    pub fn turns(&self) -> u64 {
+        self.turns.load(Ordering::Relaxed)
+    }
+
+    /// Whether the flow knows its files.
+    #[must_use]
+    pub fn has_looked(&self) -> bool {
+        self.looked.load(Ordering::Acquire)
+    }
+
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
