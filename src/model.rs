@@ -203,6 +203,10 @@ pub struct Place {
     pub tail: Print,
     /// Last modification seen, nanoseconds since 1970.
     pub mtime: i64,
+    /// It was renamed away, copied or compressed: nobody is expected to write to it for long.
+    pub rotated: bool,
+    /// No name led to it any more when it was last looked for.
+    pub lost: bool,
     /// Nothing is left to read and the file cannot change (a compressed copy of what was delivered).
     pub done: bool,
 }

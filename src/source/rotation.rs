@@ -8,6 +8,9 @@ use crate::{
     source::fs::Stat,
 };
 
+/// Endings of compressed files.
+const ARCHIVES: [&[u8]; 3] = [b".gz", b".zst", b".zstd"];
+
 /// What became of a file, judged by what stands under its name now.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Verdict {
@@ -56,8 +59,8 @@ pub fn continues(tail: Print, before: &[u8]) -> bool {
 #[must_use]
 pub fn bases(name: &OsStr) -> Vec<Vec<u8>> {
     let mut name = name.as_bytes();
-    for packed in [&b".gz"[..], b".zst", b".zstd"] {
-        name = name.strip_suffix(packed).unwrap_or(name);
+    for end in ARCHIVES {
+        name = name.strip_suffix(end).unwrap_or(name);
     }
     let mut found = Vec::new();
     // A suffix: base + separator + counter or date.
@@ -78,6 +81,21 @@ pub fn bases(name: &OsStr) -> Vec<Vec<u8>> {
         }
     }
     found
+}
+
+/// The same number for a name and all that rotation makes of it, in one folder: `app.log`, `app.log.1`, `app.log.2.gz`.
+#[must_use]
+pub fn family(path: &Path) -> u64 {
+    let name = path.file_name().unwrap_or_default();
+    let base = bases(name).into_iter().min_by_key(Vec::len).unwrap_or_else(|| {
+        let name = name.as_bytes();
+        ARCHIVES.iter().find_map(|end| name.strip_suffix(*end)).unwrap_or(name).to_vec()
+    });
+    let mut hash = xxhash_rust::xxh3::Xxh3Default::new();
+    hash.update(path.parent().unwrap_or(Path::new("")).as_os_str().as_bytes());
+    hash.update(b"/");
+    hash.update(&base);
+    hash.digest()
 }
 
 /// Whether `candidate` is a name that rotation may have given to `base` (both in any folder).

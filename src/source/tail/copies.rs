@@ -2,9 +2,7 @@
 //! holds nothing new) from another file that merely begins alike. Knows no records.
 
 use std::{
-    ffi::OsStr,
     io,
-    os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
 };
 
@@ -25,6 +23,8 @@ const MAX_SEARCHED: usize = 20_000;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Twin {
     pub(super) of: Key,
+    /// Not sure: what it seems to be a copy of must be read first, to see whether it is still itself.
+    pub(super) sure: bool,
     pub(super) size: u64,
     pub(super) mtime: i64,
 }
@@ -105,6 +105,10 @@ impl<F: Fs> Table<F> {
     /// a shorter copy under a name of rotation.
     pub(super) fn find_copy(&self, key: Key, strangers: &[Stranger]) -> Option<Stranger> {
         let e = self.entry(key);
+        let known_twin = |s: &&Stranger| self.twins.get(&s.stat.id).is_some_and(|t| t.sure && t.of == key);
+        if let Some(twin) = strangers.iter().rev().filter(|s| s.codec == Codec::Plain).find(known_twin) {
+            return Some(twin.clone());
+        }
         // A file that was empty so far holds nothing to recognise it by.
         if e.head.len == 0 {
             return None;
@@ -128,31 +132,42 @@ impl<F: Fs> Table<F> {
     }
 
     /// The followed file that the file at `path` is a copy of, judged by name and content: its first bytes and those
-    /// before the shorter one's end. Two files that begin alike are otherwise two files.
-    pub(super) fn twin_of(&self, path: &Path, stat: &Stat) -> Option<Key> {
-        let folder = path.parent()?;
-        let plain = without_archive_name(path);
-        let mut names: Vec<Vec<u8>> = rotation::bases(path.file_name()?);
-        if plain != path {
-            names.push(plain.file_name()?.as_bytes().to_vec());
-            names.extend(rotation::bases(plain.file_name()?));
-        }
-        let bases =
-            names.iter().filter_map(|name| self.by_path.get(folder.join(OsStr::from_bytes(name)).as_path()).copied());
-        let mut candidates: Vec<Key> = bases.collect();
+    /// before the shorter one's end. Two files that begin alike are otherwise two files. (The file, whether that is sure)
+    pub(super) fn twin_of(&self, path: &Path, stat: &Stat) -> Option<(Key, bool)> {
+        let mut candidates = self.families.get(&rotation::family(path)).cloned().unwrap_or_default();
         candidates.extend(self.twins.get(&stat.id).map(|t| t.of).filter(|k| self.entries[k.0 as usize].is_some()));
-        candidates.into_iter().find(|key| self.entry(*key).id != stat.id && self.is_copy_of(*key, path, stat))
+        let others = || candidates.iter().filter(|key| self.entry(**key).id != stat.id);
+        let sure = others().find(|key| self.is_copy_of(**key, path, stat)).map(|key| (*key, true));
+        sure.or_else(|| others().find(|key| self.may_be_copy_of(**key, path, stat)).map(|key| (*key, false)))
+    }
+
+    /// It begins with what `key` began with when it was read, but what stands under that name now may be a new life.
+    fn may_be_copy_of(&self, key: Key, path: &Path, stat: &Stat) -> bool {
+        let e = self.entry(key);
+        let begins = || self.first_bytes(path).is_ok_and(|(_, head)| e.head.begins(&head));
+        e.verify && e.head.len > 0 && (stat.size < e.read || self.continues_at(key, path)) && begins()
     }
 
     fn is_copy_of(&self, key: Key, path: &Path, stat: &Stat) -> bool {
         let e = self.entry(key);
+        let in_place = e.lost.is_none() && *e.path != *path;
         // Nothing is in it yet; `cp` has just begun, or it will be compared when something is.
         if stat.size == 0 {
-            return true;
+            return in_place && rotation::is_rotated(&e.path, path);
         }
         let Ok((codec, head)) = self.first_bytes(path) else { return false };
         if codec != Codec::Plain {
-            return head.is_empty() || (e.head.len > 0 && e.head.begins(&head));
+            return in_place && (head.is_empty() || (e.head.len > 0 && e.head.begins(&head)));
+        }
+        if e.codec != Codec::Plain {
+            return false;
+        }
+        // It holds all that was read, at its place.
+        if e.head.len > 0 && stat.size >= e.read && self.continues_at(key, path) {
+            return true;
+        }
+        if !in_place {
+            return false;
         }
         let (Ok(ours), Ok(theirs)) = (self.fs.open(&e.path), self.fs.open(path)) else { return false };
         let Ok(size) = ours.stat().map(|s| s.size) else { return false };

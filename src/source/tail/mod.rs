@@ -20,7 +20,7 @@ pub use schedule::Pending;
 
 use crate::{
     model::{Codec, FileId, FileRef, Generation, Mark, Place, Print},
-    source::{Options, StartAt, discover::Discover, fs::Fs, handle::Handle},
+    source::{Options, StartAt, discover::Discover, fs::Fs, handle::Handle, rotation},
 };
 
 /// A map that iterates in the same order in every run, so that a simulation can be repeated.
@@ -32,6 +32,9 @@ const FINISHED_AFTER: Duration = Duration::from_secs(2);
 const REMEMBER_LOST: Duration = Duration::from_secs(3600);
 /// Open files at most; one that was renamed away or unlinked with unread bytes does not count.
 const MAX_OPEN: usize = 512;
+
+/// The identity of a file that is nowhere: its old number belongs to another one now.
+const NOWHERE: FileId = FileId { dev: 0, ino: 0 };
 
 /// Number of an entry in the table.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -105,6 +108,8 @@ pub struct Table<F: Fs> {
     by_path: Map<Arc<Path>, Key>,
     by_id: Map<FileId, Key>,
     by_generation: Map<Generation, Key>,
+    /// Files whose names rotation makes of one another, lost ones included.
+    families: Map<u64, Vec<Key>>,
     /// Copies of followed files, which hold nothing new: id of the copy, and what it looked like when compared.
     twins: Map<FileId, copies::Twin>,
     ready: VecDeque<Key>,
@@ -126,8 +131,8 @@ pub struct Table<F: Fs> {
     missing: Vec<Key>,
     /// No name leads to them.
     lost: Vec<Key>,
-    /// Names that match and could not be read yet.
-    unreadable: Vec<PathBuf>,
+    /// Names that match and could not be judged yet: looked at again with the next walk.
+    again: Vec<PathBuf>,
     random: fastrand::Rng,
 }
 
@@ -137,6 +142,8 @@ pub struct Framing {
     pub header_lines: u32,
     pub lines_timeout: Option<Duration>,
     pub partial_line_timeout: Option<Duration>,
+    /// Bytes of a file that are read in one turn.
+    pub chunk: usize,
     /// Longest record: bounds what is read again while its end is missing.
     pub max_record: usize,
 }
@@ -149,6 +156,7 @@ pub struct Start {
     pub once: bool,
     /// Seed of the generation ids.
     pub seed: u64,
+    pub now: Instant,
 }
 
 impl<F: Fs> Table<F> {
@@ -164,6 +172,7 @@ impl<F: Fs> Table<F> {
             by_path: Map::default(),
             by_id: Map::default(),
             by_generation: Map::default(),
+            families: Map::default(),
             twins: Map::default(),
             ready: VecDeque::new(),
             ready_rotated: VecDeque::new(),
@@ -182,16 +191,16 @@ impl<F: Fs> Table<F> {
             relook: false,
             missing: Vec::new(),
             lost: Vec::new(),
-            unreadable: Vec::new(),
+            again: Vec::new(),
             random: fastrand::Rng::with_seed(start.seed),
         };
         for place in start.places.into_iter().flatten() {
-            table.restore(place);
+            table.restore(place, start.now);
         }
         table
     }
 
-    fn restore(&mut self, place: Place) {
+    fn restore(&mut self, place: Place, now: Instant) {
         let entry = Entry {
             read: place.acked,
             tail: place.tail,
@@ -205,11 +214,16 @@ impl<F: Fs> Table<F> {
             done: place.done,
             // Until it was compared, the file of that name may be any file.
             verify: true,
-            rotated: !self.discover.matches(&place.path),
+            rotated: place.rotated,
+            lost: place.lost.then_some(now),
             header_left: if place.acked == 0 { self.framing.header_lines } else { 0 },
             ..blank(place.path, place.id)
         };
-        self.insert(entry);
+        let lost = entry.lost.is_some();
+        let key = self.insert(entry);
+        if lost {
+            self.lost.push(key);
+        }
     }
 
     fn insert(&mut self, entry: Entry<F::File>) -> Key {
@@ -217,8 +231,14 @@ impl<F: Fs> Table<F> {
             self.entries.push(None);
             Key(u32::try_from(self.entries.len() - 1).expect("fewer than 4 thousand million files"))
         });
-        self.by_path.insert(Arc::clone(&entry.path), key);
-        self.by_id.insert(entry.id, key);
+        // A name or a number may belong to another file since this one was lost.
+        if entry.lost.is_none() {
+            self.by_path.insert(Arc::clone(&entry.path), key);
+            self.by_id.insert(entry.id, key);
+        } else if entry.id != NOWHERE {
+            self.by_id.entry(entry.id).or_insert(key);
+        }
+        self.families.entry(rotation::family(&entry.path)).or_default().push(key);
         let old = self.by_generation.insert(entry.generation, key);
         assert!(old.is_none(), "a generation id was used twice");
         self.entries[key.0 as usize] = Some(entry);
@@ -249,8 +269,26 @@ impl<F: Fs> Table<F> {
         }
     }
 
+    /// The entry's path, and with it its family, is about to change or to end.
+    fn leave_family(&mut self, key: Key) {
+        let family = rotation::family(&self.entry(key).path);
+        if let Some(keys) = self.families.get_mut(&family) {
+            keys.retain(|k| *k != key);
+            if keys.is_empty() {
+                self.families.remove(&family);
+            }
+        }
+    }
+
+    fn set_path(&mut self, key: Key, path: Arc<Path>) -> Arc<Path> {
+        self.leave_family(key);
+        self.families.entry(rotation::family(&path)).or_default().push(key);
+        std::mem::replace(&mut self.entry_mut(key).path, path)
+    }
+
     fn remove(&mut self, key: Key) {
         self.unlink(key);
+        self.leave_family(key);
         self.close(key);
         let generation = self.entry(key).generation;
         self.by_generation.remove(&generation);
@@ -279,6 +317,8 @@ impl<F: Fs> Table<F> {
             acked: e.acked,
             tail: e.acked_tail,
             mtime: e.mtime,
+            rotated: e.rotated,
+            lost: e.lost.is_some(),
             // Not before all of it has settled: a restart would never read it again.
             done: e.done && e.acked == e.read,
         }
