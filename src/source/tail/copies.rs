@@ -29,6 +29,14 @@ pub(super) struct Twin {
     pub(super) mtime: i64,
 }
 
+/// How sure it is that a file is a copy.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Likeness {
+    Sure,
+    /// What it seems to be a copy of must be read first, to see whether it is still itself.
+    Unsure,
+}
+
 /// What stands in a folder, read once a look.
 #[derive(Debug, Default)]
 pub(super) struct FolderIndex {
@@ -106,7 +114,8 @@ impl<F: Fs> Table<F> {
     pub(super) fn find_copy(&self, key: Key, strangers: &[Stranger]) -> Option<Stranger> {
         let e = self.entry(key);
         let known_twin = |s: &&Stranger| self.twins.get(&s.stat.id).is_some_and(|t| t.sure && t.of == key);
-        if let Some(twin) = strangers.iter().rev().filter(|s| s.codec == Codec::Plain).find(known_twin) {
+        let unread = e.head.len == 0;
+        if let Some(twin) = strangers.iter().rev().filter(|s| unread && s.codec == Codec::Plain).find(known_twin) {
             return Some(twin.clone());
         }
         // A file that was empty so far holds nothing to recognise it by.
@@ -136,40 +145,47 @@ impl<F: Fs> Table<F> {
     pub(super) fn twin_of(&self, path: &Path, stat: &Stat) -> Option<(Key, bool)> {
         let mut candidates = self.families.get(&rotation::family(path)).cloned().unwrap_or_default();
         candidates.extend(self.twins.get(&stat.id).map(|t| t.of).filter(|k| self.entries[k.0 as usize].is_some()));
-        let others = || candidates.iter().filter(|key| self.entry(**key).id != stat.id);
-        let sure = others().find(|key| self.is_copy_of(**key, path, stat)).map(|key| (*key, true));
-        sure.or_else(|| others().find(|key| self.may_be_copy_of(**key, path, stat)).map(|key| (*key, false)))
+        let others = candidates.into_iter().filter(|key| self.entry(*key).id != stat.id);
+        let alike: Vec<(Key, bool)> =
+            others.filter_map(|key| Some((key, self.likeness(key, path, stat)? == Likeness::Sure))).collect();
+        alike.iter().find(|(_, sure)| *sure).or(alike.first()).copied()
     }
 
-    /// It begins with what `key` began with when it was read, but what stands under that name now may be a new life.
-    fn may_be_copy_of(&self, key: Key, path: &Path, stat: &Stat) -> bool {
-        let e = self.entry(key);
-        let begins = || self.first_bytes(path).is_ok_and(|(_, head)| e.head.begins(&head));
-        e.verify && e.head.len > 0 && (stat.size < e.read || self.continues_at(key, path)) && begins()
-    }
-
-    fn is_copy_of(&self, key: Key, path: &Path, stat: &Stat) -> bool {
+    /// Whether the file at `path` is a copy of a followed one.
+    fn likeness(&self, key: Key, path: &Path, stat: &Stat) -> Option<Likeness> {
         let e = self.entry(key);
         let in_place = e.lost.is_none() && *e.path != *path;
         // Nothing is in it yet; `cp` has just begun, or it will be compared when something is.
         if stat.size == 0 {
-            return in_place && rotation::is_rotated(&e.path, path);
+            return (in_place && rotation::is_rotated(&e.path, path)).then_some(Likeness::Sure);
         }
-        let Ok((codec, head)) = self.first_bytes(path) else { return false };
+        let (codec, head) = self.first_bytes(path).ok()?;
         if codec != Codec::Plain {
-            return in_place && (head.is_empty() || (e.head.len > 0 && e.head.begins(&head)));
+            let begun = head.is_empty() || (e.head.len > 0 && e.head.begins(&head));
+            return (in_place && begun).then_some(Likeness::Sure);
         }
         if e.codec != Codec::Plain {
-            return false;
+            return None;
         }
         // It holds all that was read, at its place.
         if e.head.len > 0 && stat.size >= e.read && self.continues_at(key, path) {
-            return true;
+            return Some(Likeness::Sure);
         }
         if !in_place {
-            return false;
+            return None;
         }
-        let (Ok(ours), Ok(theirs)) = (self.fs.open(&e.path), self.fs.open(path)) else { return false };
+        // What stands under the followed name may be a new life that was not noticed yet.
+        let itself = self.continues_at(key, &e.path);
+        if self.same_bytes(&e.path, path, stat) {
+            return Some(if itself { Likeness::Sure } else { Likeness::Unsure });
+        }
+        let begins = e.head.len > 0 && e.head.begins(&head);
+        (!itself && begins && stat.size < e.read).then_some(Likeness::Unsure)
+    }
+
+    /// Whether two files hold the same first bytes, and the same ones before the shorter one's end.
+    fn same_bytes(&self, ours: &Path, theirs: &Path, stat: &Stat) -> bool {
+        let (Ok(ours), Ok(theirs)) = (self.fs.open(ours), self.fs.open(theirs)) else { return false };
         let Ok(size) = ours.stat().map(|s| s.size) else { return false };
         let shorter = size.min(stat.size);
         let len = shorter.min(Print::MAX as u64);

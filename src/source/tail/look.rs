@@ -84,6 +84,7 @@ impl<F: Fs> Table<F> {
             self.end_of_first_look();
         }
         self.forget_lost(now);
+        self.free.append(&mut self.freed);
     }
 
     /// Whether a path that nobody knows is worth a walk: other files of a busy folder are not.
@@ -111,7 +112,7 @@ impl<F: Fs> Table<F> {
             self.observe(path, now, findings);
         }
         for key in self.due(scope, &listed) {
-            if self.entry(key).last_look != self.looks {
+            if self.entries[key.0 as usize].as_ref().is_some_and(|e| e.last_look != self.looks) {
                 self.check(key, now, findings);
             }
         }
@@ -235,7 +236,12 @@ impl<F: Fs> Table<F> {
                 self.complaints.remove(&*self.entries[key.0 as usize].as_ref().expect("live").path);
                 self.queue(key);
             }
-            Verdict::Truncated => self.restarted(key, now.mono),
+            Verdict::Truncated => {
+                let e = self.entry_mut(key);
+                // The old length, as far as it is known: what was unread of it may be lost.
+                e.unread = e.size.saturating_sub(e.read);
+                self.restarted(key, now.mono);
+            }
             Verdict::Replaced => {
                 // Found while checking, not while listing: the next walk sees the new file.
                 self.displace(key);
@@ -288,11 +294,14 @@ impl<F: Fs> Table<F> {
         let (path, home, id, unread) = {
             let e = self.entry_mut(key);
             let id = std::mem::replace(&mut e.id, NOWHERE);
-            (e.rotated, e.long_line) = (true, None);
-            (Arc::clone(&e.path), e.home.clone(), id, e.size.saturating_sub(e.read))
+            (e.rotated, e.long_line, e.lost) = (true, None, Some(now));
+            e.size = e.read + e.unread;
+            (Arc::clone(&e.path), e.home.clone(), id, e.unread)
         };
         tracing::info!(path = %path.display(), unread, "file was truncated or rewritten; it is read from its beginning");
         self.notice(Notice::Truncated);
+        // First, so that no crash leaves two lives with one identity.
+        self.bound(key);
         self.missing.push(key);
         self.relook = true;
         let stat = self.fs.stat(&path).ok().filter(|s| s.id == id);

@@ -94,6 +94,8 @@ struct Entry<F> {
     last_look: u64,
     /// Until which look it counts as active; 0: it is not in the list of those.
     hot: u64,
+    /// When it was truncated: bytes that were known and not read.
+    unread: u64,
     /// Read to its end by a handle after no name led to it any more.
     drained: bool,
 }
@@ -105,6 +107,7 @@ pub struct Table<F: Fs> {
     framing: Framing,
     entries: Vec<Option<Entry<F::File>>>,
     free: Vec<Key>,
+    freed: Vec<Key>,
     by_path: Map<Arc<Path>, Key>,
     by_id: Map<FileId, Key>,
     by_generation: Map<Generation, Key>,
@@ -169,6 +172,7 @@ impl<F: Fs> Table<F> {
             framing,
             entries: Vec::new(),
             free: Vec::new(),
+            freed: Vec::new(),
             by_path: Map::default(),
             by_id: Map::default(),
             by_generation: Map::default(),
@@ -297,7 +301,10 @@ impl<F: Fs> Table<F> {
         self.ready_rotated.retain(|k| *k != key);
         self.hot.retain(|k| *k != key);
         self.entries[key.0 as usize] = None;
-        self.free.push(key);
+        self.twins.retain(|_, twin| twin.of != key);
+        self.lost.retain(|k| *k != key);
+        // Not given out again before the end of a look, which may still hold it in a list.
+        self.freed.push(key);
         self.changes.push(Change::Forgotten(generation));
     }
 
@@ -416,6 +423,7 @@ fn blank<F>(path: Arc<Path>, id: FileId) -> Entry<F> {
         until: None,
         last_look: 0,
         hot: 0,
+        unread: 0,
         drained: false,
     }
 }
