@@ -7,7 +7,7 @@ use std::{
     io::{self, BufReader, Read, Write},
     net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{
-        Arc, Condvar, Mutex, MutexGuard,
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU8, Ordering},
     },
     time::Duration,
@@ -89,8 +89,14 @@ struct Shared {
 }
 
 impl Shared {
+    /// The lock, also after a test failed while it looked at the ledger: the rest is still to be cleared away.
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("no thread of the stand-in panics while it holds the lock")
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until the door is no longer `this`.
+    fn while_door_is(&self, this: Door) -> MutexGuard<'_, State> {
+        self.moved.wait_while(self.state(), |s| s.door == this).unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -154,8 +160,7 @@ impl Kinesis {
     pub(crate) fn down(&self) {
         self.shared.state().door = Door::Closing;
         let _ = TcpStream::connect(self.address);
-        let state = self.shared.state();
-        let mut state = self.shared.moved.wait_while(state, |s| s.door == Door::Closing).expect("as in `state`");
+        let mut state = self.shared.while_door_is(Door::Closing);
         for (_, connection) in state.connections.drain() {
             let _ = connection.shutdown(Shutdown::Both);
         }
@@ -216,7 +221,8 @@ fn listen(listener: TcpListener, address: SocketAddr, shared: &Arc<Shared>) {
                 drop(open);
                 state.door = Door::Closed;
                 shared.moved.notify_all();
-                drop(shared.moved.wait_while(state, |s| s.door == Door::Closed).expect("as in `state`"));
+                drop(state);
+                drop(shared.while_door_is(Door::Closed));
                 // Its address is this server's own, so only a dying connection can be in the way for a moment.
                 let _ = until(SOON, || {
                     listener = TcpListener::bind(address).ok();
