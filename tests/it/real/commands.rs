@@ -9,7 +9,7 @@ use rustix::process::Signal;
 
 use crate::support::{
     SOON,
-    agent::{Agent, bare, command, output},
+    agent::{Agent, bare, binary, command, output},
     expect,
     faults::Kinesis,
     site::{Site, Yaml},
@@ -27,7 +27,7 @@ fn all(output: &Output) -> String {
 }
 
 fn headwater(site: &Site, arguments: &[&str]) -> Output {
-    let mut command: Command = bare(site, env!("CARGO_BIN_EXE_headwater"));
+    let mut command: Command = bare(site, binary());
     command.args(arguments);
     output(command)
 }

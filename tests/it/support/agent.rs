@@ -2,8 +2,10 @@
 //! Its environment is made from nothing, so that no proxy, profile or region of the machine reaches it.
 
 use std::{
-    ffi::OsStr,
-    fs::{self, OpenOptions},
+    ffi::{OsStr, OsString},
+    fs::{self, File, OpenOptions},
+    io::{Read as _, Seek as _},
+    os::unix::process::ExitStatusExt as _,
     path::PathBuf,
     process::{Child, Command, ExitStatus, Output, Stdio},
     time::Duration,
@@ -11,7 +13,7 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{expect, site::Site, until};
+use super::{SOON, expect, site::Site, until};
 
 /// A running agent.
 pub(crate) struct Agent {
@@ -112,9 +114,14 @@ impl Drop for Agent {
     }
 }
 
+/// The binary under test: the one just built, or an installed one that `HEADWATER_TEST_BINARY` names.
+pub(crate) fn binary() -> OsString {
+    std::env::var_os("HEADWATER_TEST_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_headwater").into())
+}
+
 /// The binary with `-c` the site's configuration.
 pub(crate) fn command(site: &Site, arguments: &[&str]) -> Command {
-    let mut command = bare(site, env!("CARGO_BIN_EXE_headwater"));
+    let mut command = bare(site, binary());
     command.args(arguments).arg("-c").arg(site.config_file());
     command
 }
@@ -133,7 +140,24 @@ pub(crate) fn bare(site: &Site, program: impl AsRef<OsStr>) -> Command {
     command
 }
 
-/// Runs a command to its end and hands back all it said.
+/// Runs a command to its end, which has to come soon, and hands back all it said.
+#[track_caller]
 pub(crate) fn output(mut command: Command) -> Output {
-    command.stdin(Stdio::null()).output().expect("the agent can be started")
+    let capture = || tempfile::tempfile().expect("a temporary file");
+    let (mut stdout, mut stderr) = (capture(), capture());
+    let own = |file: &File| file.try_clone().expect("one more descriptor");
+    command.stdin(Stdio::null()).stdout(own(&stdout)).stderr(own(&stderr));
+    let mut child = command.spawn().expect("the agent can be started");
+    let ended = || child.try_wait().expect("a child can be waited for").is_some();
+    if !until(SOON, ended) {
+        let _ = child.kill();
+    }
+    let status = child.wait().expect("a child can be waited for");
+    assert_ne!(status.signal(), Some(9), "{command:?} did not end within {SOON:?}");
+    let all = |file: &mut File| {
+        let mut bytes = Vec::new();
+        file.rewind().and_then(|()| file.read_to_end(&mut bytes)).expect("a file just written");
+        bytes
+    };
+    Output { status, stdout: all(&mut stdout), stderr: all(&mut stderr) }
 }

@@ -65,6 +65,7 @@ pub(crate) struct Yaml {
     source: Vec<String>,
     process: Vec<String>,
     destination: String,
+    batch: String,
     flow: Vec<String>,
 }
 
@@ -78,7 +79,8 @@ impl Yaml {
             source: vec!["start_at: beginning".into(), "poll_interval: 50ms".into()],
             process: Vec::new(),
             destination: "kinesis: { stream: logs }".into(),
-            flow: vec!["batch: { max_age: 50ms }".into()],
+            batch: "{ max_age: 50ms }".into(),
+            flow: Vec::new(),
         }
     }
 
@@ -103,6 +105,12 @@ impl Yaml {
     /// Another destination.
     pub(crate) fn destination(mut self, line: &str) -> Self {
         self.destination = line.into();
+        self
+    }
+
+    /// Other limits for a batch.
+    pub(crate) fn batch(mut self, limits: &str) -> Self {
+        self.batch = limits.into();
         self
     }
 
@@ -132,6 +140,7 @@ impl Yaml {
         }
         put(4, "destination:");
         put(6, &self.destination);
+        put(4, &format!("batch: {}", self.batch));
         self.flow.iter().for_each(|l| put(4, l));
         text
     }
