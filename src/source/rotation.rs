@@ -43,6 +43,8 @@ pub fn judge(known: &Known, seen: Option<&Stat>) -> Verdict {
         None => Verdict::Gone,
         Some(seen) if seen.id != known.id => Verdict::Replaced,
         Some(seen) if known.read.is_some_and(|read| seen.size < read) => Verdict::Truncated,
+        // Nothing of it was read, so no tail can tell that it is another life.
+        Some(seen) if known.read == Some(0) && seen.size < known.size => Verdict::Truncated,
         Some(seen) if seen.size == known.size && seen.mtime == known.mtime => Verdict::Same,
         Some(_) => Verdict::Touched,
     }

@@ -43,6 +43,9 @@ pub(super) struct FolderIndex {
     pub(super) by_id: Map<FileId, PathBuf>,
     /// Files that no entry stands for, newest last.
     pub(super) strangers: Vec<Stranger>,
+    /// Families of files that could not be read just now.
+    pub(super) unread: Vec<u64>,
+    pub(super) unlisted: bool,
 }
 
 /// A file that no entry stands for, with its first bytes (decompressed).
@@ -58,7 +61,11 @@ impl<F: Fs> Table<F> {
     /// Reads a folder: who is there, and how the unknown ones begin.
     pub(super) fn index_folder(&self, folder: &Path) -> FolderIndex {
         let mut index = FolderIndex::default();
-        let Ok(names) = self.fs.list(folder) else { return index };
+        let Ok(names) = self.fs.list(folder) else {
+            // A folder that is gone holds nothing; one that cannot be read may hold anything.
+            index.unlisted = self.fs.stat(folder).is_ok();
+            return index;
+        };
         for (name, kind) in names.into_iter().take(MAX_SEARCHED) {
             // A link is found by the name of what it leads to, if that is in this folder.
             if kind != Kind::Regular {
@@ -66,10 +73,11 @@ impl<F: Fs> Table<F> {
             }
             let path = folder.join(name);
             let Ok(stat) = self.fs.stat(&path) else { continue };
-            if !self.by_id.contains_key(&stat.id)
-                && let Ok((codec, head)) = self.first_bytes(&path)
-            {
-                index.strangers.push(Stranger { path: path.clone(), stat, codec, head });
+            if !self.by_id.contains_key(&stat.id) {
+                match self.first_bytes(&path) {
+                    Ok((codec, head)) => index.strangers.push(Stranger { path: path.clone(), stat, codec, head }),
+                    Err(_) => index.unread.push(rotation::family(&path)),
+                }
             }
             index.by_id.insert(stat.id, path);
         }
@@ -113,9 +121,12 @@ impl<F: Fs> Table<F> {
     /// a shorter copy under a name of rotation.
     pub(super) fn find_copy(&self, key: Key, strangers: &[Stranger]) -> Option<Stranger> {
         let e = self.entry(key);
-        let known_twin = |s: &&Stranger| self.twins.get(&s.stat.id).is_some_and(|t| t.sure && t.of == key);
+        let known_twin = |s: &&Stranger| {
+            let twin = self.twins.get(&s.stat.id);
+            twin.is_some_and(|t| t.sure && t.of == key && (t.size, t.mtime) == (s.stat.size, s.stat.mtime))
+        };
         let unread = e.head.len == 0;
-        if let Some(twin) = strangers.iter().rev().filter(|s| unread && s.codec == Codec::Plain).find(known_twin) {
+        if let Some(twin) = strangers.iter().rev().filter(|_| unread).find(known_twin) {
             return Some(twin.clone());
         }
         // A file that was empty so far holds nothing to recognise it by.
@@ -128,13 +139,12 @@ impl<F: Fs> Table<F> {
                 .rev()
                 .filter(|s| s.stat.id != e.id && e.head.begins(&s.head) && !self.by_id.contains_key(&s.stat.id))
         };
-        let rotated = |s: &&Stranger| rotation::is_rotated(&e.path, &s.path);
+        let family = rotation::family(&e.path);
+        let rotated = |s: &&Stranger| rotation::family(&s.path) == family;
         alike()
             .filter(|s| s.codec == Codec::Plain && s.stat.size >= e.read)
             .find(|s| self.continues_at(key, &s.path))
-            .or_else(|| {
-                alike().find(|s| s.codec != Codec::Plain && (rotated(s) || without_archive_name(&s.path) == *e.path))
-            })
+            .or_else(|| alike().find(|s| s.codec != Codec::Plain && rotated(s)))
             .or_else(|| alike().find(|s| s.codec == Codec::Plain && s.stat.size < e.read && rotated(s)))
             .or_else(|| alike().find(|s| s.codec != Codec::Plain && e.head.len > 64))
             .cloned()
@@ -161,8 +171,13 @@ impl<F: Fs> Table<F> {
         }
         let (codec, head) = self.first_bytes(path).ok()?;
         if codec != Codec::Plain {
-            let begun = head.is_empty() || (e.head.len > 0 && e.head.begins(&head));
-            return (in_place && begun).then_some(Likeness::Sure);
+            let begun = || {
+                let ours = self.first_bytes(&e.path).map(|(_, ours)| ours).unwrap_or_default();
+                let shorter = ours.len().min(head.len());
+                shorter > 0 && ours[..shorter] == head[..shorter]
+            };
+            let alike = head.is_empty() || (e.head.len > 0 && e.head.begins(&head)) || begun();
+            return (in_place && alike).then_some(Likeness::Sure);
         }
         if e.codec != Codec::Plain {
             return None;
@@ -197,13 +212,5 @@ impl<F: Fs> Table<F> {
                 && a[..n] == b[..n]
         };
         n > 0 && alike(0) && alike(shorter - len)
-    }
-}
-
-/// `app.log.1` for `app.log.1.gz`; the path itself for anything else.
-fn without_archive_name(path: &Path) -> PathBuf {
-    match path.extension().and_then(|e| e.to_str()) {
-        Some("gz" | "zst" | "zstd") => path.with_extension(""),
-        _ => path.to_owned(),
     }
 }

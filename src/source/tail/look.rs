@@ -70,6 +70,7 @@ impl<F: Fs> Table<F> {
             walk_needed |= !findings.missing.is_empty();
         }
         if walk_needed {
+            findings.missing.append(&mut self.later);
             self.looks += 1;
             self.walk(now, scope, &mut findings);
         }
@@ -291,9 +292,11 @@ impl<F: Fs> Table<F> {
         self.unlink(key);
         self.close(key);
         let new = self.new_generation();
+        let was_rotated;
         let (path, home, id, unread) = {
             let e = self.entry_mut(key);
             let id = std::mem::replace(&mut e.id, NOWHERE);
+            was_rotated = e.rotated;
             (e.rotated, e.long_line, e.lost) = (true, None, Some(now));
             e.size = e.read + e.unread;
             (Arc::clone(&e.path), e.home.clone(), id, e.unread)
@@ -304,6 +307,11 @@ impl<F: Fs> Table<F> {
         self.bound(key);
         self.missing.push(key);
         self.relook = true;
+        if was_rotated {
+            // Nobody writes a new life under the name of a rotated file: it is rather another file, maybe a copy.
+            self.again.push(path.to_path_buf());
+            return;
+        }
         let stat = self.fs.stat(&path).ok().filter(|s| s.id == id);
         let fresh = Entry {
             generation: new,
@@ -343,6 +351,9 @@ impl<F: Fs> Table<F> {
                 self.lose(key, now.mono);
             } else if let Some(copy) = self.find_copy(key, &index.strangers) {
                 self.rebind(key, &copy);
+            } else if index.unlisted || index.unread.contains(&rotation::family(&self.entry(key).path)) {
+                // It may be behind what cannot be read at the moment.
+                self.later.push(key);
             } else {
                 self.lose(key, now.mono);
             }
@@ -397,6 +408,17 @@ impl<F: Fs> Table<F> {
         let (path, offset) = (Arc::clone(&e.path), e.read);
         let unread = if e.codec == Codec::Plain { e.size.saturating_sub(e.read) } else { 0 };
         let open = e.handle.is_some();
+        if let Some(handle) = &mut e.handle
+            && usize::from(e.head.len) < Print::MAX
+        {
+            // To know its compressed form by, should that turn up before this is read.
+            let mut head = [0; Print::MAX];
+            if let Ok(got) = handle.read_at(&mut head, 0)
+                && e.head.begins(&head[..got.len])
+            {
+                e.head = Print::of_head(&head[..got.len]);
+            }
+        }
         if !self.lost.contains(&key) {
             self.lost.push(key);
             self.bound(key);
@@ -422,7 +444,7 @@ impl<F: Fs> Table<F> {
             if let Some(twin) = self.twins.get(&stat.id)
                 && twin.sure
                 && (twin.size, twin.mtime) == (stat.size, stat.mtime)
-                && self.entries[twin.of.0 as usize].is_some()
+                && self.entries[twin.of.0 as usize].as_ref().is_some_and(|e| e.lost.is_none() || e.handle.is_some())
             {
                 continue;
             }
@@ -432,6 +454,7 @@ impl<F: Fs> Table<F> {
             if let Some((of, sure)) = self.twin_of(&path, &stat) {
                 tracing::debug!(path = %path.display(), sure, "file is a copy of a followed one; it is not read again");
                 self.twins.insert(stat.id, Twin { of, sure, size: stat.size, mtime: stat.mtime });
+                self.learn_head(of, &path, sure);
                 if !sure {
                     self.again.push(path);
                 }
@@ -445,6 +468,17 @@ impl<F: Fs> Table<F> {
             // What was rotated before the flow's first start was never its file; it is known from now on.
             let first = self.first.map(|start| if matches { start } else { StartAt::End });
             self.create(path, stat, first);
+        }
+    }
+
+    /// What a sure copy begins with, its original begins with: known from now on, even if that was not read yet.
+    fn learn_head(&mut self, of: Key, copy: &Path, sure: bool) {
+        if sure
+            && self.entry(of).head.len == 0
+            && let Ok((Codec::Plain, head)) = self.first_bytes(copy)
+        {
+            self.entry_mut(of).head = Print::of_head(&head);
+            self.bound(of);
         }
     }
 

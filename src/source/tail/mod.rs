@@ -132,6 +132,8 @@ pub struct Table<F: Fs> {
     relook: bool,
     /// To be searched for with the next look.
     missing: Vec<Key>,
+    /// To be searched for with the next walk: something stood in the way.
+    later: Vec<Key>,
     /// No name leads to them.
     lost: Vec<Key>,
     /// Names that match and could not be judged yet: looked at again with the next walk.
@@ -194,6 +196,7 @@ impl<F: Fs> Table<F> {
             folders_changed: false,
             relook: false,
             missing: Vec::new(),
+            later: Vec::new(),
             lost: Vec::new(),
             again: Vec::new(),
             random: fastrand::Rng::with_seed(start.seed),
@@ -303,6 +306,7 @@ impl<F: Fs> Table<F> {
         self.entries[key.0 as usize] = None;
         self.twins.retain(|_, twin| twin.of != key);
         self.lost.retain(|k| *k != key);
+        self.later.retain(|k| *k != key);
         // Not given out again before the end of a look, which may still hold it in a list.
         self.freed.push(key);
         self.changes.push(Change::Forgotten(generation));

@@ -271,6 +271,7 @@ impl<F: Fs> Table<F> {
     fn relook(&mut self, key: Key) {
         let folder = self.folder_of(key);
         self.discover.invalidate(&folder);
+        self.entry_mut(key).verify = true;
         self.heat(key);
         self.relook = true;
     }
