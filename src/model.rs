@@ -152,6 +152,12 @@ impl Print {
         Self::of(&bytes[..bytes.len().min(Self::MAX)])
     }
 
+    /// Whether it tells nothing: no bytes, or only the NUL bytes of a hole, which are alike in every file.
+    #[must_use]
+    pub fn is_blank(self) -> bool {
+        self == Self::of(&[0; Self::MAX][..usize::from(self.len).min(Self::MAX)])
+    }
+
     /// The print of at most the last [`Print::MAX`] bytes.
     #[must_use]
     pub fn of_tail(bytes: &[u8]) -> Self {

@@ -88,11 +88,11 @@ pub fn bases(name: &OsStr) -> Vec<Vec<u8>> {
 /// The same number for a name and all that rotation makes of it, in one folder: `app.log`, `app.log.1`, `app.log.2.gz`.
 #[must_use]
 pub fn family(path: &Path) -> u64 {
-    let name = path.file_name().unwrap_or_default();
-    let base = bases(name).into_iter().min_by_key(Vec::len).unwrap_or_else(|| {
-        let name = name.as_bytes();
-        ARCHIVES.iter().find_map(|end| name.strip_suffix(*end)).unwrap_or(name).to_vec()
-    });
+    let name = path.file_name().unwrap_or_default().as_bytes();
+    let mut base = ARCHIVES.iter().find_map(|end| name.strip_suffix(*end)).unwrap_or(name).to_vec();
+    while let Some(shorter) = bases(OsStr::from_bytes(&base)).into_iter().min_by_key(Vec::len) {
+        base = shorter;
+    }
     let mut hash = xxhash_rust::xxh3::Xxh3Default::new();
     hash.update(path.parent().unwrap_or(Path::new("")).as_os_str().as_bytes());
     hash.update(b"/");

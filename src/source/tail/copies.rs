@@ -117,6 +117,16 @@ impl<F: Fs> Table<F> {
         }
     }
 
+    /// The same for a compressed file: decodes it up to there, which is only worth it where its beginning tells nothing.
+    fn continues_in_archive(&self, key: Key, path: &Path, codec: Codec) -> bool {
+        let e = self.entry(key);
+        let Ok(file) = self.fs.open(path) else { return false };
+        let mut tail = vec![0; usize::from(e.tail.len)];
+        let offset = e.read - tail.len() as u64;
+        let got = Handle::new(file, codec).read_at(&mut tail, offset);
+        !e.tail.is_blank() && got.is_ok_and(|got| rotation::continues(e.tail, &tail[..got.len]))
+    }
+
     /// The stranger that holds what `key` held: a copy that goes on at least as far, the compressed form, or
     /// a shorter copy under a name of rotation.
     pub(super) fn find_copy(&self, key: Key, strangers: &[Stranger]) -> Option<Stranger> {
@@ -141,12 +151,17 @@ impl<F: Fs> Table<F> {
         };
         let family = rotation::family(&e.path);
         let rotated = |s: &&Stranger| rotation::family(&s.path) == family;
+        // A hole at the beginning is like any other: then only what was read after it counts.
+        let telling = !e.head.is_blank();
         alike()
-            .filter(|s| s.codec == Codec::Plain && s.stat.size >= e.read)
+            .filter(|s| s.codec == Codec::Plain && s.stat.size >= e.read && (telling || !e.tail.is_blank()))
             .find(|s| self.continues_at(key, &s.path))
-            .or_else(|| alike().find(|s| s.codec != Codec::Plain && rotated(s)))
-            .or_else(|| alike().find(|s| s.codec == Codec::Plain && s.stat.size < e.read && rotated(s)))
-            .or_else(|| alike().find(|s| s.codec != Codec::Plain && e.head.len > 64))
+            .or_else(|| {
+                let packed = || alike().filter(|s| s.codec != Codec::Plain && rotated(s));
+                packed().find(|s| telling || self.continues_in_archive(key, &s.path, s.codec))
+            })
+            .or_else(|| alike().find(|s| telling && s.codec == Codec::Plain && s.stat.size < e.read && rotated(s)))
+            .or_else(|| alike().find(|s| telling && s.codec != Codec::Plain && e.head.len > 64))
             .cloned()
     }
 
@@ -176,14 +191,18 @@ impl<F: Fs> Table<F> {
                 let shorter = ours.len().min(head.len());
                 shorter > 0 && ours[..shorter] == head[..shorter]
             };
-            let alike = head.is_empty() || (e.head.len > 0 && e.head.begins(&head)) || begun();
+            let alike = if e.head.len > 0 && e.head.is_blank() {
+                self.continues_in_archive(key, path, codec)
+            } else {
+                head.is_empty() || (e.head.len > 0 && e.head.begins(&head)) || begun()
+            };
             return (in_place && alike).then_some(Likeness::Sure);
         }
         if e.codec != Codec::Plain {
             return None;
         }
         // It holds all that was read, at its place.
-        if e.head.len > 0 && stat.size >= e.read && self.continues_at(key, path) {
+        if e.head.len > 0 && !e.tail.is_blank() && stat.size >= e.read && self.continues_at(key, path) {
             return Some(Likeness::Sure);
         }
         if !in_place {

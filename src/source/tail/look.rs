@@ -602,7 +602,12 @@ impl<F: Fs> Table<F> {
         let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return false };
         let bases = rotation::bases(name);
         let family = self.families.get(&rotation::family(path)).into_iter().flatten();
-        if family.copied().any(|k| rotation::is_rotated(&self.entry(k).path, path)) {
+        let others = || family.clone().map(|k| self.entry(*k));
+        let first = bases.first();
+        let brother = |other: &std::path::Path| {
+            first.is_some() && rotation::bases(other.file_name().unwrap_or_default()).first() == first
+        };
+        if others().any(|e| rotation::is_rotated(&e.path, path) || (e.rotated && brother(&e.path))) {
             return true;
         }
         bases.iter().any(|base| self.fs.stat(&folder.join(std::ffi::OsStr::from_bytes(base))).is_ok())

@@ -2,25 +2,53 @@
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    Write { log: usize, lines: u8, torn: bool },
-    Rename { log: usize, reopen: bool },
-    Reopen { log: usize },
+    Write {
+        log: usize,
+        lines: u8,
+        torn: bool,
+    },
+    Rename {
+        log: usize,
+        reopen: bool,
+    },
+    Reopen {
+        log: usize,
+    },
     /// The first half of copytruncate, and the second.
-    Copy { log: usize },
-    Truncate { log: usize },
+    Copy {
+        log: usize,
+    },
+    Truncate {
+        log: usize,
+    },
     /// Truncated without a copy, and written beyond its old length at once.
-    Rewrite { log: usize, lines: u8 },
-    Compress { log: usize, number: usize },
-    Delete { log: usize, number: usize },
-    Hole { log: usize },
-    Advance { millis: u64 },
+    Rewrite {
+        log: usize,
+        lines: u8,
+    },
+    Compress {
+        log: usize,
+        number: usize,
+    },
+    Delete {
+        log: usize,
+        number: usize,
+    },
+    Hole {
+        log: usize,
+    },
+    Advance {
+        millis: u64,
+    },
     /// The destination throttles, fails and loses answers.
     Slow(bool),
     JournalFails(bool),
     ReadsFail(bool),
     Denied(bool),
     Steps(u32),
-    Hint { log: usize },
+    Hint {
+        log: usize,
+    },
     Terminate,
     Kill,
     PowerCut,

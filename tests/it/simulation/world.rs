@@ -107,10 +107,7 @@ impl World {
         if planted == Planted::TruncationOfARenamedFileUnnoticed {
             sim.state().hide_truncation_of = Some(".log".to_owned());
         }
-        let writers = LOGS
-            .map(|name| Writer { inode: sim.state().create(name), torn: None })
-            .into_iter()
-            .collect();
+        let writers = LOGS.map(|name| Writer { inode: sim.state().create(name), torn: None }).into_iter().collect();
         let mut world = Self {
             sim,
             store: Store::default(),
@@ -360,8 +357,10 @@ impl World {
             }
             _ => {}
         }
-        let patterns: Vec<&str> = if self.all_names { vec!["/logs/*.log*"] } else { vec!["/logs/app.log", "/logs/web.log"] };
-        let limits = Limits { batch_records: 7, batch_bytes: 600, batch_age: Duration::from_millis(300), buffer: BUFFER };
+        let patterns: Vec<&str> =
+            if self.all_names { vec!["/logs/*.log*"] } else { vec!["/logs/app.log", "/logs/web.log"] };
+        let limits =
+            Limits { batch_records: 7, batch_bytes: 600, batch_age: Duration::from_millis(300), buffer: BUFFER };
         let unlimited = self.planted == Planted::NoBackPressure;
         let partial = (self.planted == Planted::PartialLineEmitted).then_some(Duration::ZERO);
         let parts = Parts {
