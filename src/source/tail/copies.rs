@@ -214,7 +214,7 @@ impl<F: Fs> Table<F> {
             return Some(if itself { Likeness::Sure } else { Likeness::Unsure });
         }
         let begins = e.head.len > 0 && e.head.begins(&head);
-        (!itself && begins && stat.size < e.read).then_some(Likeness::Unsure)
+        (!itself && begins && (stat.size < e.read || e.tail.is_blank())).then_some(Likeness::Unsure)
     }
 
     /// Whether two files hold the same first bytes, and the same ones before the shorter one's end.
