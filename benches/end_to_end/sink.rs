@@ -40,8 +40,9 @@ impl Process {
         let mut child = command.spawn().expect("the sink can be started");
         let mut said = BufReader::new(child.stdout.take().expect("stdout is piped")).lines().map_while(Result::ok);
         let port = said.next().expect("the sink says its port");
+        // To the end of what it says, or it would write into a pipe that nobody reads.
+        let pem: Vec<String> = said.take_while(|line| !line.is_empty()).collect();
         if tls {
-            let pem: Vec<String> = said.take_while(|line| !line.is_empty()).collect();
             std::fs::write(ca_file, pem.join("\n") + "\n").expect("the CA file can be written");
         }
         Self { child, url: format!("{}://127.0.0.1:{port}", if tls { "https" } else { "http" }) }
