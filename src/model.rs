@@ -152,6 +152,12 @@ impl Print {
         Self::of(&bytes[..bytes.len().min(Self::MAX)])
     }
 
+    /// Whether it tells nothing: no bytes, or only the NUL bytes of a hole, which are alike in every file.
+    #[must_use]
+    pub fn is_blank(self) -> bool {
+        self == Self::of(&[0; Self::MAX][..usize::from(self.len).min(Self::MAX)])
+    }
+
     /// The print of at most the last [`Print::MAX`] bytes.
     #[must_use]
     pub fn of_tail(bytes: &[u8]) -> Self {
@@ -203,6 +209,10 @@ pub struct Place {
     pub tail: Print,
     /// Last modification seen, nanoseconds since 1970.
     pub mtime: i64,
+    /// It was renamed away, copied or compressed: nobody is expected to write to it for long.
+    pub rotated: bool,
+    /// No name led to it any more when it was last looked for.
+    pub lost: bool,
     /// Nothing is left to read and the file cannot change (a compressed copy of what was delivered).
     pub done: bool,
 }

@@ -27,6 +27,7 @@ use crate::{
     },
     source::{
         fs::Disk,
+        tail::CHUNK,
         watch::{Hints, Watcher},
     },
     telemetry::{counters::FlowCounters, status::FlowStatus},
@@ -185,6 +186,7 @@ fn parts(
         framing: options.framing,
         pipeline: options.pipeline,
         settings,
+        chunk: CHUNK,
         max_record_bytes: options.destination.max_record_bytes(),
         host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
         counters,

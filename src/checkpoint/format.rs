@@ -46,6 +46,10 @@ pub struct FileLine {
     pub tail: (u16, String),
     pub mtime: i64,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub rotated: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub lost: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub done: bool,
 }
 
@@ -99,6 +103,8 @@ impl From<&Place> for Line {
             acked: place.acked,
             tail: print(place.tail),
             mtime: place.mtime,
+            rotated: place.rotated,
+            lost: place.lost,
             done: place.done,
         })
     }
@@ -135,6 +141,8 @@ impl FileLine {
             acked: self.acked,
             tail: parse_print(&self.tail)?,
             mtime: self.mtime,
+            rotated: self.rotated,
+            lost: self.lost,
             done: self.done,
         })
     }

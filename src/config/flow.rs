@@ -70,18 +70,21 @@ fn limits(r: &mut Reader<'_>, flow: &Map<'_>, destination: Option<&Destination>)
         batch_age: Duration::from_secs(1),
         buffer: BUFFER,
     };
+    let mut bytes_given = false;
     if let Some(map) = flow.get("batch").and_then(|value| r.map(&value, &keys::BATCH)) {
         let records = r.key(&map, "max_records", |text| value::integer(text, &(1..=most_records)));
         let bytes = r.key(&map, "max_bytes", |text| value::size(text, &(1 << 10..=most_bytes)));
         let age = r.key(&map, "max_age", |text| value::duration(text, &(Duration::ZERO..=Duration::from_hours(1))));
         limits.batch_records = records.unwrap_or(limits.batch_records);
+        bytes_given = bytes.is_some();
         limits.batch_bytes = bytes.unwrap_or(limits.batch_bytes);
         limits.batch_age = age.unwrap_or(limits.batch_age);
     }
     match flow.get("buffer") {
         None => limits.buffer = BUFFER.max(limits.batch_bytes),
         Some(value) => {
-            let least = limits.batch_bytes;
+            // A small buffer makes small batches, unless somebody asked for larger ones.
+            let least = if bytes_given { limits.batch_bytes } else { 0 };
             let read = |text: &str| {
                 let size = value::size(text, &(1 << 20..=64 << 30))?;
                 let wrong = || {
@@ -91,6 +94,7 @@ fn limits(r: &mut Reader<'_>, flow: &Map<'_>, destination: Option<&Destination>)
                 if size < least { Err(wrong()) } else { Ok(size) }
             };
             limits.buffer = r.value(&value, read).unwrap_or(limits.buffer);
+            limits.batch_bytes = limits.batch_bytes.min(limits.buffer);
         }
     }
     limits

@@ -47,6 +47,8 @@ pub struct Parts<F, S> {
     pub framing: split::Options,
     pub pipeline: Pipeline,
     pub settings: Settings,
+    /// Bytes of a file that are read in one turn.
+    pub chunk: usize,
     /// Most bytes of one record's data.
     pub max_record_bytes: usize,
     pub host: String,
@@ -80,9 +82,10 @@ impl<F: Fs, S: Storage> Engine<F, S> {
             header_lines: parts.framing.skip_header_lines,
             lines_timeout: parts.framing.multiline.as_ref().map(|m| m.timeout),
             partial_line_timeout: parts.framing.partial_line_timeout,
+            chunk: parts.chunk,
             max_record: parts.framing.max_record,
         };
-        let start = Start { places: parts.places, once: parts.settings.once, seed: parts.seed };
+        let start = Start { places: parts.places, once: parts.settings.once, seed: parts.seed, now };
         Self {
             table: Table::new(parts.fs, &parts.source, framing, start),
             journal: parts.journal,

@@ -3,7 +3,9 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ffi::OsStr,
     io,
+    os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
 };
 
@@ -12,6 +14,7 @@ use crate::{
     source::{
         Pattern,
         fs::{Fs, Kind, Stat},
+        rotation,
     },
 };
 
@@ -59,7 +62,13 @@ impl Discover {
         self.patterns.iter().any(|p| p.matches(path)) && !self.exclude.iter().any(|p| excluded(p, path))
     }
 
-    /// Lists what matches in the folders that changed since the last walk, or in all if `force`.
+    /// Whether a path's name is one that rotation gives to one of the flow's files.
+    fn is_rotated_from_match(&self, folder: &Path, path: &Path) -> bool {
+        let bases = path.file_name().map(rotation::bases).unwrap_or_default();
+        bases.iter().any(|base| self.matches(&folder.join(OsStr::from_bytes(base))))
+    }
+
+    /// Lists what matches (and what was rotated away from a name that does) in the folders that changed since the last walk, or in all if `force`.
     /// `wall` is the time of day in nanoseconds since 1970.
     pub(super) fn walk<F: Fs>(&mut self, fs: &F, force: bool, wall: i64) -> Walk {
         let mut walk = Walk::default();
@@ -137,7 +146,7 @@ impl Discover {
             };
             if kind == Kind::Directory {
                 subfolders.push(path);
-            } else if self.matches(&path) {
+            } else if self.matches(&path) || self.is_rotated_from_match(folder, &path) {
                 walk.found.push(path);
             }
         }
@@ -148,6 +157,17 @@ impl Discover {
     fn remember(&mut self, folder: &Path, stat: &Stat, wall: i64, subfolders: Vec<PathBuf>) {
         let racy = wall.saturating_sub(stat.mtime) < RACY_NANOS;
         self.listed.insert(folder.to_owned(), Listed { mtime: stat.mtime, id: stat.id, racy, subfolders });
+    }
+
+    /// Whether a path is to be looked at by its name: one of the flow's, or rotated away from one.
+    pub(super) fn is_candidate(&self, path: &Path) -> bool {
+        self.matches(path) || path.parent().is_some_and(|folder| self.is_rotated_from_match(folder, path))
+    }
+
+    /// Whether a folder changed since it was listed.
+    pub(super) fn is_stale<F: Fs>(&self, fs: &F, folder: &Path) -> bool {
+        let known = self.listed.get(folder).map(|l| l.mtime);
+        known.is_none() || known != fs.stat(folder).ok().map(|s| s.mtime)
     }
 
     /// Forgets what was listed in a folder: the next walk lists it again.

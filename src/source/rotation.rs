@@ -8,6 +8,9 @@ use crate::{
     source::fs::Stat,
 };
 
+/// Endings of compressed files.
+const ARCHIVES: [&[u8]; 3] = [b".gz", b".zst", b".zstd"];
+
 /// What became of a file, judged by what stands under its name now.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Verdict {
@@ -40,6 +43,8 @@ pub fn judge(known: &Known, seen: Option<&Stat>) -> Verdict {
         None => Verdict::Gone,
         Some(seen) if seen.id != known.id => Verdict::Replaced,
         Some(seen) if known.read.is_some_and(|read| seen.size < read) => Verdict::Truncated,
+        // Nothing of it was read, so no tail can tell that it is another life.
+        Some(seen) if known.read == Some(0) && seen.size < known.size => Verdict::Truncated,
         Some(seen) if seen.size == known.size && seen.mtime == known.mtime => Verdict::Same,
         Some(_) => Verdict::Touched,
     }
@@ -56,8 +61,8 @@ pub fn continues(tail: Print, before: &[u8]) -> bool {
 #[must_use]
 pub fn bases(name: &OsStr) -> Vec<Vec<u8>> {
     let mut name = name.as_bytes();
-    for packed in [&b".gz"[..], b".zst", b".zstd"] {
-        name = name.strip_suffix(packed).unwrap_or(name);
+    for end in ARCHIVES {
+        name = name.strip_suffix(end).unwrap_or(name);
     }
     let mut found = Vec::new();
     // A suffix: base + separator + counter or date.
@@ -78,6 +83,21 @@ pub fn bases(name: &OsStr) -> Vec<Vec<u8>> {
         }
     }
     found
+}
+
+/// The same number for a name and all that rotation makes of it, in one folder: `app.log`, `app.log.1`, `app.log.2.gz`.
+#[must_use]
+pub fn family(path: &Path) -> u64 {
+    let name = path.file_name().unwrap_or_default().as_bytes();
+    let mut base = ARCHIVES.iter().find_map(|end| name.strip_suffix(*end)).unwrap_or(name).to_vec();
+    while let Some(shorter) = bases(OsStr::from_bytes(&base)).into_iter().min_by_key(Vec::len) {
+        base = shorter;
+    }
+    let mut hash = xxhash_rust::xxh3::Xxh3Default::new();
+    hash.update(path.parent().unwrap_or(Path::new("")).as_os_str().as_bytes());
+    hash.update(b"/");
+    hash.update(&base);
+    hash.digest()
 }
 
 /// Whether `candidate` is a name that rotation may have given to `base` (both in any folder).

@@ -51,6 +51,8 @@ fn place(generation: u64, path: &[u8], acked: u64) -> Place {
         acked,
         tail: Print::of_tail(path),
         mtime: 17,
+        rotated: false,
+        lost: false,
         done: false,
     }
 }

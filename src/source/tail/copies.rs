@@ -2,9 +2,7 @@
 //! holds nothing new) from another file that merely begins alike. Knows no records.
 
 use std::{
-    ffi::OsStr,
     io,
-    os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
 };
 
@@ -25,8 +23,18 @@ const MAX_SEARCHED: usize = 20_000;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Twin {
     pub(super) of: Key,
+    /// Not sure: what it seems to be a copy of must be read first, to see whether it is still itself.
+    pub(super) sure: bool,
     pub(super) size: u64,
     pub(super) mtime: i64,
+}
+
+/// How sure it is that a file is a copy.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Likeness {
+    Sure,
+    /// What it seems to be a copy of must be read first, to see whether it is still itself.
+    Unsure,
 }
 
 /// What stands in a folder, read once a look.
@@ -35,6 +43,9 @@ pub(super) struct FolderIndex {
     pub(super) by_id: Map<FileId, PathBuf>,
     /// Files that no entry stands for, newest last.
     pub(super) strangers: Vec<Stranger>,
+    /// Families of files that could not be read just now.
+    pub(super) unread: Vec<u64>,
+    pub(super) unlisted: bool,
 }
 
 /// A file that no entry stands for, with its first bytes (decompressed).
@@ -50,7 +61,11 @@ impl<F: Fs> Table<F> {
     /// Reads a folder: who is there, and how the unknown ones begin.
     pub(super) fn index_folder(&self, folder: &Path) -> FolderIndex {
         let mut index = FolderIndex::default();
-        let Ok(names) = self.fs.list(folder) else { return index };
+        let Ok(names) = self.fs.list(folder) else {
+            // A folder that is gone holds nothing; one that cannot be read may hold anything.
+            index.unlisted = self.fs.stat(folder).is_ok();
+            return index;
+        };
         for (name, kind) in names.into_iter().take(MAX_SEARCHED) {
             // A link is found by the name of what it leads to, if that is in this folder.
             if kind != Kind::Regular {
@@ -58,10 +73,11 @@ impl<F: Fs> Table<F> {
             }
             let path = folder.join(name);
             let Ok(stat) = self.fs.stat(&path) else { continue };
-            if !self.by_id.contains_key(&stat.id)
-                && let Ok((codec, head)) = self.first_bytes(&path)
-            {
-                index.strangers.push(Stranger { path: path.clone(), stat, codec, head });
+            if !self.by_id.contains_key(&stat.id) {
+                match self.first_bytes(&path) {
+                    Ok((codec, head)) => index.strangers.push(Stranger { path: path.clone(), stat, codec, head }),
+                    Err(_) => index.unread.push(rotation::family(&path)),
+                }
             }
             index.by_id.insert(stat.id, path);
         }
@@ -101,10 +117,28 @@ impl<F: Fs> Table<F> {
         }
     }
 
+    /// The same for a compressed file: decodes it up to there, which is only worth it where its beginning tells nothing.
+    fn continues_in_archive(&self, key: Key, path: &Path, codec: Codec) -> bool {
+        let e = self.entry(key);
+        let Ok(file) = self.fs.open(path) else { return false };
+        let mut tail = vec![0; usize::from(e.tail.len)];
+        let offset = e.read - tail.len() as u64;
+        let got = Handle::new(file, codec).read_at(&mut tail, offset);
+        !e.tail.is_blank() && got.is_ok_and(|got| rotation::continues(e.tail, &tail[..got.len]))
+    }
+
     /// The stranger that holds what `key` held: a copy that goes on at least as far, the compressed form, or
     /// a shorter copy under a name of rotation.
     pub(super) fn find_copy(&self, key: Key, strangers: &[Stranger]) -> Option<Stranger> {
         let e = self.entry(key);
+        let known_twin = |s: &&Stranger| {
+            let twin = self.twins.get(&s.stat.id);
+            twin.is_some_and(|t| t.sure && t.of == key && (t.size, t.mtime) == (s.stat.size, s.stat.mtime))
+        };
+        let unread = e.head.len == 0;
+        if let Some(twin) = strangers.iter().rev().filter(|_| unread).find(known_twin) {
+            return Some(twin.clone());
+        }
         // A file that was empty so far holds nothing to recognise it by.
         if e.head.len == 0 {
             return None;
@@ -115,46 +149,77 @@ impl<F: Fs> Table<F> {
                 .rev()
                 .filter(|s| s.stat.id != e.id && e.head.begins(&s.head) && !self.by_id.contains_key(&s.stat.id))
         };
-        let rotated = |s: &&Stranger| rotation::is_rotated(&e.path, &s.path);
+        let family = rotation::family(&e.path);
+        let rotated = |s: &&Stranger| rotation::family(&s.path) == family;
+        // A hole at the beginning is like any other: then only what was read after it counts.
+        let telling = !e.head.is_blank();
         alike()
-            .filter(|s| s.codec == Codec::Plain && s.stat.size >= e.read)
+            .filter(|s| s.codec == Codec::Plain && s.stat.size >= e.read && (telling || !e.tail.is_blank()))
             .find(|s| self.continues_at(key, &s.path))
             .or_else(|| {
-                alike().find(|s| s.codec != Codec::Plain && (rotated(s) || without_archive_name(&s.path) == *e.path))
+                let packed = || alike().filter(|s| s.codec != Codec::Plain && rotated(s));
+                packed().find(|s| telling || self.continues_in_archive(key, &s.path, s.codec))
             })
-            .or_else(|| alike().find(|s| s.codec == Codec::Plain && s.stat.size < e.read && rotated(s)))
-            .or_else(|| alike().find(|s| s.codec != Codec::Plain && e.head.len > 64))
+            .or_else(|| alike().find(|s| telling && s.codec == Codec::Plain && s.stat.size < e.read && rotated(s)))
+            .or_else(|| alike().find(|s| telling && s.codec != Codec::Plain && e.head.len > 64))
             .cloned()
     }
 
     /// The followed file that the file at `path` is a copy of, judged by name and content: its first bytes and those
-    /// before the shorter one's end. Two files that begin alike are otherwise two files.
-    pub(super) fn twin_of(&self, path: &Path, stat: &Stat) -> Option<Key> {
-        let folder = path.parent()?;
-        let plain = without_archive_name(path);
-        let mut names: Vec<Vec<u8>> = rotation::bases(path.file_name()?);
-        if plain != path {
-            names.push(plain.file_name()?.as_bytes().to_vec());
-            names.extend(rotation::bases(plain.file_name()?));
-        }
-        let bases =
-            names.iter().filter_map(|name| self.by_path.get(folder.join(OsStr::from_bytes(name)).as_path()).copied());
-        let mut candidates: Vec<Key> = bases.collect();
+    /// before the shorter one's end. Two files that begin alike are otherwise two files. (The file, whether that is sure)
+    pub(super) fn twin_of(&self, path: &Path, stat: &Stat) -> Option<(Key, bool)> {
+        let mut candidates = self.families.get(&rotation::family(path)).cloned().unwrap_or_default();
         candidates.extend(self.twins.get(&stat.id).map(|t| t.of).filter(|k| self.entries[k.0 as usize].is_some()));
-        candidates.into_iter().find(|key| self.entry(*key).id != stat.id && self.is_copy_of(*key, path, stat))
+        let others = candidates.into_iter().filter(|key| self.entry(*key).id != stat.id);
+        let alike: Vec<(Key, bool)> =
+            others.filter_map(|key| Some((key, self.likeness(key, path, stat)? == Likeness::Sure))).collect();
+        alike.iter().find(|(_, sure)| *sure).or(alike.first()).copied()
     }
 
-    fn is_copy_of(&self, key: Key, path: &Path, stat: &Stat) -> bool {
+    /// Whether the file at `path` is a copy of a followed one.
+    fn likeness(&self, key: Key, path: &Path, stat: &Stat) -> Option<Likeness> {
         let e = self.entry(key);
+        let in_place = e.lost.is_none() && *e.path != *path;
         // Nothing is in it yet; `cp` has just begun, or it will be compared when something is.
         if stat.size == 0 {
-            return true;
+            return (in_place && rotation::is_rotated(&e.path, path)).then_some(Likeness::Sure);
         }
-        let Ok((codec, head)) = self.first_bytes(path) else { return false };
+        let (codec, head) = self.first_bytes(path).ok()?;
         if codec != Codec::Plain {
-            return head.is_empty() || (e.head.len > 0 && e.head.begins(&head));
+            let begun = || {
+                let ours = self.first_bytes(&e.path).map(|(_, ours)| ours).unwrap_or_default();
+                let shorter = ours.len().min(head.len());
+                shorter > 0 && ours[..shorter] == head[..shorter]
+            };
+            let alike = if e.head.len > 0 && e.head.is_blank() {
+                self.continues_in_archive(key, path, codec)
+            } else {
+                head.is_empty() || (e.head.len > 0 && e.head.begins(&head)) || begun()
+            };
+            return (in_place && alike).then_some(Likeness::Sure);
         }
-        let (Ok(ours), Ok(theirs)) = (self.fs.open(&e.path), self.fs.open(path)) else { return false };
+        if e.codec != Codec::Plain {
+            return None;
+        }
+        // It holds all that was read, at its place.
+        if e.head.len > 0 && !e.tail.is_blank() && stat.size >= e.read && self.continues_at(key, path) {
+            return Some(Likeness::Sure);
+        }
+        if !in_place {
+            return None;
+        }
+        // What stands under the followed name may be a new life that was not noticed yet.
+        let itself = self.continues_at(key, &e.path);
+        if self.same_bytes(&e.path, path, stat) {
+            return Some(if itself { Likeness::Sure } else { Likeness::Unsure });
+        }
+        let begins = e.head.len > 0 && e.head.begins(&head);
+        (!itself && begins && stat.size < e.read).then_some(Likeness::Unsure)
+    }
+
+    /// Whether two files hold the same first bytes, and the same ones before the shorter one's end.
+    fn same_bytes(&self, ours: &Path, theirs: &Path, stat: &Stat) -> bool {
+        let (Ok(ours), Ok(theirs)) = (self.fs.open(ours), self.fs.open(theirs)) else { return false };
         let Ok(size) = ours.stat().map(|s| s.size) else { return false };
         let shorter = size.min(stat.size);
         let len = shorter.min(Print::MAX as u64);
@@ -166,13 +231,5 @@ impl<F: Fs> Table<F> {
                 && a[..n] == b[..n]
         };
         n > 0 && alike(0) && alike(shorter - len)
-    }
-}
-
-/// `app.log.1` for `app.log.1.gz`; the path itself for anything else.
-fn without_archive_name(path: &Path) -> PathBuf {
-    match path.extension().and_then(|e| e.to_str()) {
-        Some("gz" | "zst" | "zstd") => path.with_extension(""),
-        _ => path.to_owned(),
     }
 }

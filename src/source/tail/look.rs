@@ -8,9 +8,9 @@ use std::{
     time::Instant,
 };
 
-use super::{Entry, Fs, Key, Map, Notice, REMEMBER_LOST, Table, blank, copies::FolderIndex};
+use super::{Entry, Fs, Key, Map, NOWHERE, Notice, REMEMBER_LOST, Table, blank, copies::FolderIndex};
 use crate::{
-    model::{Codec, FileId, Generation, Print},
+    model::{Codec, Generation, Print},
     source::{
         StartAt,
         discover::Walk,
@@ -27,8 +27,6 @@ const SWEEP: usize = 256;
 pub(super) const HOT_LOOKS: u64 = 30;
 /// All folders are listed anew every so many polls, whatever their times say.
 const FULL_EVERY: u64 = 64;
-/// The identity of a file that is nowhere: its old number belongs to another one now.
-const NOWHERE: FileId = FileId { dev: 0, ino: 0 };
 
 /// The time, twice: for intervals, and as nanoseconds since 1970 for comparing with files'.
 #[derive(Clone, Copy, Debug)]
@@ -66,25 +64,38 @@ impl<F: Fs> Table<F> {
             for path in paths {
                 match self.by_path.get(path.as_path()).copied() {
                     Some(key) => self.check(key, now, &mut findings),
-                    None => walk_needed = true,
+                    None => walk_needed |= self.is_news(path),
                 }
             }
             walk_needed |= !findings.missing.is_empty();
         }
         if walk_needed {
+            findings.missing.append(&mut self.later);
             self.looks += 1;
             self.walk(now, scope, &mut findings);
         }
+        findings.missing.append(&mut self.missing);
         while !findings.missing.is_empty() {
             let missing = std::mem::take(&mut findings.missing);
             self.find_missing(missing, now, &mut findings);
             findings.missing.append(&mut self.missing);
         }
-        self.adopt(findings.fresh, now);
+        self.adopt(findings.fresh);
         if self.first.take().is_some() || self.looks == 1 {
             self.end_of_first_look();
         }
         self.forget_lost(now);
+        self.free.append(&mut self.freed);
+    }
+
+    /// Whether a path that nobody knows is worth a walk: other files of a busy folder are not.
+    fn is_news(&mut self, path: &Path) -> bool {
+        let Some(folder) = path.parent() else { return false };
+        if self.discover.is_candidate(path) {
+            self.discover.invalidate(folder);
+            return true;
+        }
+        self.discover.is_stale(&self.fs, folder)
     }
 
     fn walk(&mut self, now: Now, scope: &Scope, findings: &mut Findings) {
@@ -98,11 +109,11 @@ impl<F: Fs> Table<F> {
         for path in found {
             self.observe(path, now, findings);
         }
-        for path in std::mem::take(&mut self.unreadable) {
+        for path in std::mem::take(&mut self.again) {
             self.observe(path, now, findings);
         }
         for key in self.due(scope, &listed) {
-            if self.entry(key).last_look != self.looks {
+            if self.entries[key.0 as usize].as_ref().is_some_and(|e| e.last_look != self.looks) {
                 self.check(key, now, findings);
             }
         }
@@ -110,6 +121,9 @@ impl<F: Fs> Table<F> {
 
     /// The entries to compare in this look besides those that were found by name.
     fn due(&mut self, scope: &Scope, listed: &std::collections::BTreeSet<PathBuf>) -> Vec<Key> {
+        if matches!(scope, Scope::Hinted(_)) && listed.is_empty() {
+            return Vec::new();
+        }
         if *scope == Scope::All {
             return self.keys().filter(|k| self.entry(*k).lost.is_none()).collect();
         }
@@ -165,7 +179,7 @@ impl<F: Fs> Table<F> {
             return;
         }
         if self.entry(key).handle.is_some() || self.still_is(key, &path) {
-            self.rename(key, path);
+            self.rename(key, path, now.mono);
             self.judge(key, Some(stat), now, findings);
         } else {
             // The number was given to a new file; the old one is to be looked for by its content.
@@ -193,6 +207,19 @@ impl<F: Fs> Table<F> {
 
     fn judge(&mut self, key: Key, seen: Option<Stat>, now: Now, findings: &mut Findings) {
         let e = self.entry(key);
+        if let Some(stat) = seen
+            && e.rotated
+            && (e.head.len, e.read) == (0, 0)
+            && stat.size > 0
+            && stat.id == e.id
+            && e.handle.is_none()
+        {
+            // An empty rotated file that fills: rather another file with its number. It is judged as a new one.
+            let path = e.path.to_path_buf();
+            self.remove(key);
+            findings.fresh.push((path, stat));
+            return;
+        }
         let read = (e.codec == Codec::Plain).then_some(e.read);
         let known = Known { id: e.id, read, size: e.size, mtime: e.mtime };
         match rotation::judge(&known, seen.as_ref()) {
@@ -210,7 +237,12 @@ impl<F: Fs> Table<F> {
                 self.complaints.remove(&*self.entries[key.0 as usize].as_ref().expect("live").path);
                 self.queue(key);
             }
-            Verdict::Truncated => self.restarted(key, now.mono),
+            Verdict::Truncated => {
+                let e = self.entry_mut(key);
+                // The old length, as far as it is known: what was unread of it may be lost.
+                e.unread = e.size.saturating_sub(e.read);
+                self.restarted(key, now.mono);
+            }
             Verdict::Replaced => {
                 // Found while checking, not while listing: the next walk sees the new file.
                 self.displace(key);
@@ -234,12 +266,13 @@ impl<F: Fs> Table<F> {
         }
     }
 
-    fn rename(&mut self, key: Key, path: PathBuf) {
+    fn rename(&mut self, key: Key, path: PathBuf, now: Instant) {
         self.displace(key);
         let matches = self.discover.matches(&path);
         let path: Arc<Path> = path.into();
+        let old = self.set_path(key, Arc::clone(&path));
+        self.lost.retain(|k| *k != key);
         let e = self.entry_mut(key);
-        let old = std::mem::replace(&mut e.path, Arc::clone(&path));
         e.lost = None;
         e.home = None;
         e.rotated |= !matches || rotation::is_rotated(&old, &path);
@@ -251,7 +284,7 @@ impl<F: Fs> Table<F> {
         tracing::debug!(from = %old.display(), to = %path.display(), "file was renamed");
         self.notice(Notice::Rotated);
         self.bound(key);
-        self.arm(key, Instant::now());
+        self.arm(key, now);
     }
 
     /// The same file holds other bytes: its old life ends, a new one begins at 0.
@@ -259,16 +292,26 @@ impl<F: Fs> Table<F> {
         self.unlink(key);
         self.close(key);
         let new = self.new_generation();
+        let was_rotated;
         let (path, home, id, unread) = {
             let e = self.entry_mut(key);
             let id = std::mem::replace(&mut e.id, NOWHERE);
-            (e.rotated, e.long_line) = (true, None);
-            (Arc::clone(&e.path), e.home.clone(), id, e.size.saturating_sub(e.read))
+            was_rotated = e.rotated;
+            (e.rotated, e.long_line, e.lost) = (true, None, Some(now));
+            e.size = e.read + e.unread;
+            (Arc::clone(&e.path), e.home.clone(), id, e.unread)
         };
         tracing::info!(path = %path.display(), unread, "file was truncated or rewritten; it is read from its beginning");
         self.notice(Notice::Truncated);
+        // First, so that no crash leaves two lives with one identity.
+        self.bound(key);
         self.missing.push(key);
         self.relook = true;
+        if was_rotated {
+            // Nobody writes a new life under the name of a rotated file: it is rather another file, maybe a copy.
+            self.again.push(path.to_path_buf());
+            return;
+        }
         let stat = self.fs.stat(&path).ok().filter(|s| s.id == id);
         let fresh = Entry {
             generation: new,
@@ -289,30 +332,30 @@ impl<F: Fs> Table<F> {
 
     fn find_missing(&mut self, missing: Vec<Key>, now: Now, findings: &mut Findings) {
         let mut folders: Map<PathBuf, FolderIndex> = Map::default();
+        let mut searched = std::collections::BTreeSet::new();
         for key in missing {
-            if self.entries[key.0 as usize].is_none() {
+            if self.entries[key.0 as usize].is_none() || !searched.insert(key) {
                 continue;
             }
             let folder = self.folder_of(key);
             let index = folders.remove(&folder).unwrap_or_else(|| self.index_folder(&folder));
-            let base = Arc::clone(&self.entry(key).path);
             if let Some(path) = index.by_id.get(&self.entry(key).id).cloned()
                 && (self.entry(key).handle.is_some() || self.still_is(key, &path))
             {
                 let seen = self.fs.stat(&path).ok();
                 if !self.by_path.contains_key(path.as_path()) {
-                    self.rename(key, path);
+                    self.rename(key, path, now.mono);
                 }
                 self.judge(key, seen, now, findings);
             } else if self.entry(key).handle.is_some() {
                 self.lose(key, now.mono);
             } else if let Some(copy) = self.find_copy(key, &index.strangers) {
                 self.rebind(key, &copy);
+            } else if index.unlisted || index.unread.contains(&rotation::family(&self.entry(key).path)) {
+                // It may be behind what cannot be read at the moment.
+                self.later.push(key);
             } else {
                 self.lose(key, now.mono);
-            }
-            if self.discover.matches(&base) {
-                self.adopt_between(key, &base, &index.strangers, now);
             }
             folders.insert(folder, index);
         }
@@ -326,10 +369,11 @@ impl<F: Fs> Table<F> {
         let path: Arc<Path> = to.path.clone().into();
         let file = if to.codec == Codec::Plain { self.fs.open(&path).ok() } else { None };
         let drained = self.entry(key).drained;
+        let old = self.set_path(key, Arc::clone(&path));
         let e = self.entry_mut(key);
-        e.rotated |= *e.path != *path;
-        tracing::info!(from = %e.path.display(), to = %path.display(), offset = e.read, "file goes on under another name");
-        (e.path, e.id, e.codec, e.home, e.lost) = (Arc::clone(&path), to.stat.id, to.codec, None, None);
+        e.rotated |= old != path;
+        tracing::info!(from = %old.display(), to = %path.display(), offset = e.read, "file goes on under another name");
+        (e.id, e.codec, e.home, e.lost) = (to.stat.id, to.codec, None, None);
         (e.size, e.mtime, e.verify, e.refused) = (to.stat.size, to.stat.mtime, true, false);
         e.done = drained && to.codec != Codec::Plain;
         if e.until.is_some() {
@@ -364,8 +408,20 @@ impl<F: Fs> Table<F> {
         let (path, offset) = (Arc::clone(&e.path), e.read);
         let unread = if e.codec == Codec::Plain { e.size.saturating_sub(e.read) } else { 0 };
         let open = e.handle.is_some();
+        if let Some(handle) = &mut e.handle
+            && usize::from(e.head.len) < Print::MAX
+        {
+            // To know its compressed form by, should that turn up before this is read.
+            let mut head = [0; Print::MAX];
+            if let Ok(got) = handle.read_at(&mut head, 0)
+                && e.head.begins(&head[..got.len])
+            {
+                e.head = Print::of_head(&head[..got.len]);
+            }
+        }
         if !self.lost.contains(&key) {
             self.lost.push(key);
+            self.bound(key);
         }
         if open {
             self.queue(key);
@@ -378,51 +434,51 @@ impl<F: Fs> Table<F> {
         }
     }
 
-    /// Files that had the name between the one that was known and the one that has it now: rotated more than once
-    /// between two looks, or while nobody looked.
-    fn adopt_between(&mut self, key: Key, base: &Path, strangers: &[Stranger], now: Now) {
-        let since = self.entry(key).mtime;
-        for s in strangers {
-            let between = s.stat.mtime >= since && s.stat.size > 0 && rotation::is_rotated(base, &s.path);
-            let unknown = !self.by_id.contains_key(&s.stat.id) && !self.discover.matches(&s.path);
-            if between && unknown && self.twin_of(&s.path, &s.stat).is_none() && !self.is_lost_one(s) {
-                tracing::info!(path = %s.path.display(), "file was rotated before it was seen; it is read from its beginning");
-                self.create(s.path.clone(), s.stat, None, now);
-            }
-        }
-    }
-
-    fn is_lost_one(&self, s: &Stranger) -> bool {
-        self.lost.iter().any(|k| {
-            let e = self.entry(*k);
-            e.head.len > 0 && e.head.begins(&s.head)
-        })
-    }
-
     /// New names: followed from their first byte, unless they hold what is followed already.
-    fn adopt(&mut self, mut fresh: Vec<(PathBuf, Stat)>, now: Now) {
+    fn adopt(&mut self, mut fresh: Vec<(PathBuf, Stat)>) {
         fresh.sort_by(|a, b| (a.1.mtime, &a.0).cmp(&(b.1.mtime, &b.0)));
         for (path, stat) in fresh {
             if self.by_id.contains_key(&stat.id) {
                 continue;
             }
             if let Some(twin) = self.twins.get(&stat.id)
+                && twin.sure
                 && (twin.size, twin.mtime) == (stat.size, stat.mtime)
-                && self.entries[twin.of.0 as usize].is_some()
+                && self.entries[twin.of.0 as usize].as_ref().is_some_and(|e| e.lost.is_none() || e.handle.is_some())
             {
                 continue;
             }
             if self.continues_a_lost_one(&path, &stat) {
                 continue;
             }
-            if let Some(of) = self.twin_of(&path, &stat) {
-                tracing::debug!(path = %path.display(), "file is a copy of a followed one; it is not read again");
-                self.twins.insert(stat.id, Twin { of, size: stat.size, mtime: stat.mtime });
+            if let Some((of, sure)) = self.twin_of(&path, &stat) {
+                tracing::debug!(path = %path.display(), sure, "file is a copy of a followed one; it is not read again");
+                self.twins.insert(stat.id, Twin { of, sure, size: stat.size, mtime: stat.mtime });
+                self.learn_head(of, &path, sure);
+                if !sure {
+                    self.again.push(path);
+                }
                 continue;
             }
             self.twins.remove(&stat.id);
-            let first = self.first;
-            self.create(path, stat, first, now);
+            let matches = self.discover.matches(&path);
+            if !matches && self.first.is_none() {
+                tracing::info!(path = %path.display(), "file was rotated before it was seen; it is read from its beginning");
+            }
+            // What was rotated before the flow's first start was never its file; it is known from now on.
+            let first = self.first.map(|start| if matches { start } else { StartAt::End });
+            self.create(path, stat, first);
+        }
+    }
+
+    /// What a sure copy begins with, its original begins with: known from now on, even if that was not read yet.
+    fn learn_head(&mut self, of: Key, copy: &Path, sure: bool) {
+        if sure
+            && self.entry(of).head.len == 0
+            && let Ok((Codec::Plain, head)) = self.first_bytes(copy)
+        {
+            self.entry_mut(of).head = Print::of_head(&head);
+            self.bound(of);
         }
     }
 
@@ -438,7 +494,7 @@ impl<F: Fs> Table<F> {
             }
             if self.entry(key).handle.is_some() {
                 // Still read by its old handle; the copy is wanted when that has come to its end.
-                self.twins.insert(stat.id, Twin { of: key, size: stat.size, mtime: stat.mtime });
+                self.twins.insert(stat.id, Twin { of: key, sure: true, size: stat.size, mtime: stat.mtime });
             } else {
                 self.rebind(key, &stranger[0]);
             }
@@ -447,13 +503,13 @@ impl<F: Fs> Table<F> {
         false
     }
 
-    fn create(&mut self, path: PathBuf, stat: Stat, first: Option<StartAt>, now: Now) {
+    fn create(&mut self, path: PathBuf, stat: Stat, first: Option<StartAt>) {
         let (codec, head) = match self.first_bytes(&path) {
             Ok(found) => found,
             Err(error) => {
                 self.complain(&path, &error.to_string(), "cannot read this file; it is tried again");
                 if first != Some(StartAt::End) {
-                    self.unreadable.push(path);
+                    self.again.push(path);
                     return;
                 }
                 (Codec::Plain, Vec::new())
@@ -489,7 +545,6 @@ impl<F: Fs> Table<F> {
             self.queue(key);
         }
         tracing::debug!(path = %self.entry(key).path.display(), offset = read, "following file");
-        let _ = now;
     }
 
     /// Where the last line that is not complete begins, so that it is delivered whole when it is; the end otherwise.
@@ -546,11 +601,24 @@ impl<F: Fs> Table<F> {
         use std::os::unix::ffi::OsStrExt;
         let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return false };
         let bases = rotation::bases(name);
-        bases.iter().any(|base| self.by_path.contains_key(folder.join(std::ffi::OsStr::from_bytes(base)).as_path()))
+        let family = self.families.get(&rotation::family(path)).into_iter().flatten();
+        let others = || family.clone().map(|k| self.entry(*k));
+        let first = bases.first();
+        let brother = |other: &std::path::Path| {
+            first.is_some() && rotation::bases(other.file_name().unwrap_or_default()).first() == first
+        };
+        if others().any(|e| rotation::is_rotated(&e.path, path) || (e.rotated && brother(&e.path))) {
+            return true;
+        }
+        bases.iter().any(|base| self.fs.stat(&folder.join(std::ffi::OsStr::from_bytes(base))).is_ok())
     }
 
     pub(super) fn still_is(&self, key: Key, path: &Path) -> bool {
         let e = self.entry(key);
+        if e.head.len == 0 {
+            // It was empty when last seen: nothing of it is lost by taking the file for a new one, which is read from 0.
+            return false;
+        }
         if e.codec == Codec::Plain {
             return self.continues_at(key, path);
         }

@@ -20,7 +20,7 @@ pub use schedule::Pending;
 
 use crate::{
     model::{Codec, FileId, FileRef, Generation, Mark, Place, Print},
-    source::{Options, StartAt, discover::Discover, fs::Fs, handle::Handle},
+    source::{Options, StartAt, discover::Discover, fs::Fs, handle::Handle, rotation},
 };
 
 /// A map that iterates in the same order in every run, so that a simulation can be repeated.
@@ -32,6 +32,9 @@ const FINISHED_AFTER: Duration = Duration::from_secs(2);
 const REMEMBER_LOST: Duration = Duration::from_secs(3600);
 /// Open files at most; one that was renamed away or unlinked with unread bytes does not count.
 const MAX_OPEN: usize = 512;
+
+/// The identity of a file that is nowhere: its old number belongs to another one now.
+const NOWHERE: FileId = FileId { dev: 0, ino: 0 };
 
 /// Number of an entry in the table.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -91,6 +94,8 @@ struct Entry<F> {
     last_look: u64,
     /// Until which look it counts as active; 0: it is not in the list of those.
     hot: u64,
+    /// When it was truncated: bytes that were known and not read.
+    unread: u64,
     /// Read to its end by a handle after no name led to it any more.
     drained: bool,
 }
@@ -102,9 +107,12 @@ pub struct Table<F: Fs> {
     framing: Framing,
     entries: Vec<Option<Entry<F::File>>>,
     free: Vec<Key>,
+    freed: Vec<Key>,
     by_path: Map<Arc<Path>, Key>,
     by_id: Map<FileId, Key>,
     by_generation: Map<Generation, Key>,
+    /// Files whose names rotation makes of one another, lost ones included.
+    families: Map<u64, Vec<Key>>,
     /// Copies of followed files, which hold nothing new: id of the copy, and what it looked like when compared.
     twins: Map<FileId, copies::Twin>,
     ready: VecDeque<Key>,
@@ -124,10 +132,12 @@ pub struct Table<F: Fs> {
     relook: bool,
     /// To be searched for with the next look.
     missing: Vec<Key>,
+    /// To be searched for with the next walk: something stood in the way.
+    later: Vec<Key>,
     /// No name leads to them.
     lost: Vec<Key>,
-    /// Names that match and could not be read yet.
-    unreadable: Vec<PathBuf>,
+    /// Names that match and could not be judged yet: looked at again with the next walk.
+    again: Vec<PathBuf>,
     random: fastrand::Rng,
 }
 
@@ -137,6 +147,8 @@ pub struct Framing {
     pub header_lines: u32,
     pub lines_timeout: Option<Duration>,
     pub partial_line_timeout: Option<Duration>,
+    /// Bytes of a file that are read in one turn.
+    pub chunk: usize,
     /// Longest record: bounds what is read again while its end is missing.
     pub max_record: usize,
 }
@@ -149,6 +161,7 @@ pub struct Start {
     pub once: bool,
     /// Seed of the generation ids.
     pub seed: u64,
+    pub now: Instant,
 }
 
 impl<F: Fs> Table<F> {
@@ -161,9 +174,11 @@ impl<F: Fs> Table<F> {
             framing,
             entries: Vec::new(),
             free: Vec::new(),
+            freed: Vec::new(),
             by_path: Map::default(),
             by_id: Map::default(),
             by_generation: Map::default(),
+            families: Map::default(),
             twins: Map::default(),
             ready: VecDeque::new(),
             ready_rotated: VecDeque::new(),
@@ -181,17 +196,18 @@ impl<F: Fs> Table<F> {
             folders_changed: false,
             relook: false,
             missing: Vec::new(),
+            later: Vec::new(),
             lost: Vec::new(),
-            unreadable: Vec::new(),
+            again: Vec::new(),
             random: fastrand::Rng::with_seed(start.seed),
         };
         for place in start.places.into_iter().flatten() {
-            table.restore(place);
+            table.restore(place, start.now);
         }
         table
     }
 
-    fn restore(&mut self, place: Place) {
+    fn restore(&mut self, place: Place, now: Instant) {
         let entry = Entry {
             read: place.acked,
             tail: place.tail,
@@ -205,11 +221,16 @@ impl<F: Fs> Table<F> {
             done: place.done,
             // Until it was compared, the file of that name may be any file.
             verify: true,
-            rotated: !self.discover.matches(&place.path),
+            rotated: place.rotated,
+            lost: place.lost.then_some(now),
             header_left: if place.acked == 0 { self.framing.header_lines } else { 0 },
             ..blank(place.path, place.id)
         };
-        self.insert(entry);
+        let lost = entry.lost.is_some();
+        let key = self.insert(entry);
+        if lost {
+            self.lost.push(key);
+        }
     }
 
     fn insert(&mut self, entry: Entry<F::File>) -> Key {
@@ -217,8 +238,14 @@ impl<F: Fs> Table<F> {
             self.entries.push(None);
             Key(u32::try_from(self.entries.len() - 1).expect("fewer than 4 thousand million files"))
         });
-        self.by_path.insert(Arc::clone(&entry.path), key);
-        self.by_id.insert(entry.id, key);
+        // A name or a number may belong to another file since this one was lost.
+        if entry.lost.is_none() {
+            self.by_path.insert(Arc::clone(&entry.path), key);
+            self.by_id.insert(entry.id, key);
+        } else if entry.id != NOWHERE {
+            self.by_id.entry(entry.id).or_insert(key);
+        }
+        self.families.entry(rotation::family(&entry.path)).or_default().push(key);
         let old = self.by_generation.insert(entry.generation, key);
         assert!(old.is_none(), "a generation id was used twice");
         self.entries[key.0 as usize] = Some(entry);
@@ -249,8 +276,26 @@ impl<F: Fs> Table<F> {
         }
     }
 
+    /// The entry's path, and with it its family, is about to change or to end.
+    fn leave_family(&mut self, key: Key) {
+        let family = rotation::family(&self.entry(key).path);
+        if let Some(keys) = self.families.get_mut(&family) {
+            keys.retain(|k| *k != key);
+            if keys.is_empty() {
+                self.families.remove(&family);
+            }
+        }
+    }
+
+    fn set_path(&mut self, key: Key, path: Arc<Path>) -> Arc<Path> {
+        self.leave_family(key);
+        self.families.entry(rotation::family(&path)).or_default().push(key);
+        std::mem::replace(&mut self.entry_mut(key).path, path)
+    }
+
     fn remove(&mut self, key: Key) {
         self.unlink(key);
+        self.leave_family(key);
         self.close(key);
         let generation = self.entry(key).generation;
         self.by_generation.remove(&generation);
@@ -259,7 +304,11 @@ impl<F: Fs> Table<F> {
         self.ready_rotated.retain(|k| *k != key);
         self.hot.retain(|k| *k != key);
         self.entries[key.0 as usize] = None;
-        self.free.push(key);
+        self.twins.retain(|_, twin| twin.of != key);
+        self.lost.retain(|k| *k != key);
+        self.later.retain(|k| *k != key);
+        // Not given out again before the end of a look, which may still hold it in a list.
+        self.freed.push(key);
         self.changes.push(Change::Forgotten(generation));
     }
 
@@ -279,6 +328,8 @@ impl<F: Fs> Table<F> {
             acked: e.acked,
             tail: e.acked_tail,
             mtime: e.mtime,
+            rotated: e.rotated,
+            lost: e.lost.is_some(),
             // Not before all of it has settled: a restart would never read it again.
             done: e.done && e.acked == e.read,
         }
@@ -376,6 +427,7 @@ fn blank<F>(path: Arc<Path>, id: FileId) -> Entry<F> {
         until: None,
         last_look: 0,
         hot: 0,
+        unread: 0,
         drained: false,
     }
 }

@@ -3,13 +3,13 @@
 
 use std::{io, ops::Range, time::Duration, time::Instant};
 
-use super::{Entry, FINISHED_AFTER, Fs, Key, Notice, Pending, Table};
+use super::{Entry, FINISHED_AFTER, Framing, Fs, Key, Notice, Pending, Table};
 use crate::{
     model::{Codec, Generation, Print},
     source::{fs::File, handle::Handle},
 };
 
-/// Bytes of a file that are read in one turn.
+/// Bytes of a file that are read in one turn, unless told otherwise.
 pub const CHUNK: usize = 256 << 10;
 /// A file that cannot be opened is tried again after this time.
 const RETRY_REFUSED: Duration = Duration::from_secs(5);
@@ -80,16 +80,17 @@ impl<F: Fs> Table<F> {
 
     /// Reads from the offset on, after comparing what stands before it. `None`: this is not the file it was.
     fn read_checked(&mut self, key: Key, buf: &mut Vec<u8>, now: Instant) -> io::Result<Option<Chunk>> {
-        let (max_record, patience) = (self.framing.max_record, self.framing.partial_line_timeout);
+        let Framing { max_record, chunk, partial_line_timeout: patience, .. } = self.framing;
         let e = self.entry_mut(key);
         let before = usize::from(e.tail.len);
-        let want = e.want.clamp(CHUNK, max_record.max(CHUNK) + 1);
+        let want = e.want.clamp(chunk, max_record.max(chunk) + 1);
         let got = read_into(e, buf, e.read - before as u64, before + want)?;
         if got.0 < before || !e.tail.begins(&buf[..before]) {
             return Ok(None);
         }
         if e.read == before as u64 {
-            if !e.head.begins(&buf[..got.0.max(before)]) {
+            let short = got.0 < usize::from(e.head.len);
+            if if short { got.1 } else { !e.head.begins(&buf[..got.0]) } {
                 return Ok(None);
             }
             let head = Print::of_head(&buf[..got.0]);
@@ -164,8 +165,9 @@ impl<F: Fs> Table<F> {
 
     /// Looks for the end of a line that no buffer holds, a chunk at a time, without keeping the bytes.
     fn scan_long_line(&mut self, key: Key, buf: &mut Vec<u8>, from: u64, now: Instant) -> Read {
+        let chunk = self.framing.chunk;
         let e = self.entry_mut(key);
-        let (n, at_end) = match read_into(e, buf, from, CHUNK) {
+        let (n, at_end) = match read_into(e, buf, from, chunk) {
             Ok(got) => got,
             Err(error) => {
                 self.refuse(key, &error, now);
@@ -269,6 +271,7 @@ impl<F: Fs> Table<F> {
     fn relook(&mut self, key: Key) {
         let folder = self.folder_of(key);
         self.discover.invalidate(&folder);
+        self.entry_mut(key).verify = true;
         self.heat(key);
         self.relook = true;
     }

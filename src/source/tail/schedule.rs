@@ -101,6 +101,9 @@ impl<F: Fs> Table<F> {
     pub(super) fn arm(&mut self, key: Key, now: Instant) {
         let framing = self.framing;
         let e = self.entry(key);
+        if e.refused {
+            return;
+        }
         let p = &e.pending;
         if p.len == 0 || p.flushed == p.len {
             return self.set_timer(key, None);

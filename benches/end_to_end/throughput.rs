@@ -1,0 +1,99 @@
+//! How fast, and at what cost: one file from its first byte to its last.
+
+use std::{fs, path::Path, process::Command};
+
+use crate::{
+    data::{self, Kind},
+    folder,
+    measure::{self, Cost, millions},
+    sink, yaml,
+};
+
+/// One row of the table.
+struct Scenario {
+    name: &'static str,
+    kind: Kind,
+    tls: bool,
+    /// The lines under `process:`, or `None` for the SDK alone.
+    process: Option<&'static [&'static str]>,
+}
+
+const REGEX: &str = r"parse: { regex: '^(?P<time>\S+) (?P<level>\w+) (?P<thread>\S+) (?P<message>.*)$' }";
+
+const SCENARIOS: [Scenario; 7] = [
+    Scenario { name: "SDK alone, HTTP", kind: Kind::Plain, tls: false, process: None },
+    Scenario { name: "raw, HTTP", kind: Kind::Plain, tls: false, process: Some(&[]) },
+    Scenario { name: "SDK alone, TLS", kind: Kind::Plain, tls: true, process: None },
+    Scenario { name: "raw, TLS", kind: Kind::Plain, tls: true, process: Some(&[]) },
+    Scenario { name: "regex to JSON, HTTP", kind: Kind::Plain, tls: false, process: Some(&[REGEX, "emit: json"]) },
+    Scenario { name: "regex to JSON, TLS", kind: Kind::Plain, tls: true, process: Some(&[REGEX, "emit: json"]) },
+    Scenario {
+        name: "combined to JSON, HTTP",
+        kind: Kind::Combined,
+        tls: false,
+        process: Some(&["parse: combined", "emit: json"]),
+    },
+];
+
+/// Measures the scenarios that are wanted and prints their table.
+pub(crate) fn run(binary: &Path, wanted: &dyn Fn(&str) -> bool) {
+    let megabytes = std::env::var("HEADWATER_BENCH_MB").ok().and_then(|v| v.parse().ok()).unwrap_or(1000);
+    let scenarios: Vec<_> = SCENARIOS.iter().filter(|s| wanted(s.name)).collect();
+    if scenarios.is_empty() {
+        return;
+    }
+    println!("{megabytes} MB of lines of 190 bytes, 500 records a request, default buffer\n");
+    println!("| scenario | MB/s | CPU s/GB | of it to the SDK alone | peak RSS MB |\n|---|---|---|---|---|");
+    let folder = folder();
+    let mut alone = [None; 2];
+    for kind in [Kind::Plain, Kind::Combined] {
+        let log = folder.path().join("bench.log");
+        let scenarios: Vec<_> = scenarios.iter().filter(|s| s.kind == kind).collect();
+        if scenarios.is_empty() {
+            continue;
+        }
+        let bytes = data::write(&log, kind, megabytes * 1_000_000).expect("the disk takes the log");
+        for scenario in scenarios {
+            let cost = measure(scenario, binary, folder.path(), &log);
+            let per_gb = cost.cpu / (millions(bytes) / 1e3);
+            let reference = &mut alone[usize::from(scenario.tls)];
+            if scenario.process.is_none() {
+                *reference = Some(per_gb);
+            }
+            let ratio = reference.map_or_else(|| "-".into(), |r: f64| format!("{:.2}", per_gb / r));
+            let speed = millions(bytes) / cost.elapsed.as_secs_f64();
+            println!("| {} | {speed:.0} | {per_gb:.2} | {ratio} | {:.1} |", scenario.name, millions(cost.peak));
+        }
+    }
+    println!();
+}
+
+/// One run, with a sink and a state directory of its own.
+fn measure(scenario: &Scenario, binary: &Path, folder: &Path, log: &Path) -> Cost {
+    let ca = folder.join("ca.pem");
+    let sink = sink::Process::start(scenario.tls, &ca);
+    let command = match scenario.process {
+        None => {
+            let mut command = Command::new(std::env::current_exe().expect("this program's own path"));
+            command.arg("role-sdk").arg(log).arg(&sink.url);
+            command
+        }
+        Some(steps) => {
+            let config = folder.join("headwater.yaml");
+            fs::write(&config, yaml(folder, log, &sink.url, "start_at: beginning", steps, "{}")).expect("a file");
+            let mut command = crate::agent(binary, &config);
+            command.arg("--once");
+            command
+        }
+    };
+    let cost = measure::run(with_authority(command, scenario.tls.then_some(&ca)));
+    let _ = fs::remove_dir_all(folder.join("state"));
+    cost
+}
+
+fn with_authority(mut command: Command, ca: Option<&std::path::PathBuf>) -> Command {
+    if let Some(ca) = ca {
+        command.env("AWS_CA_BUNDLE", ca);
+    }
+    command
+}

@@ -1,0 +1,78 @@
+//! A full disk under the checkpoint.
+
+use std::{
+    fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use crate::support::{
+    SOON,
+    agent::Agent,
+    expect,
+    faults::Kinesis,
+    site::{Site, Yaml},
+    skipped,
+    tally::assert_all_once,
+    until,
+    writer::Writer,
+};
+
+/// A small file system of its own, unmounted when dropped.
+struct Mount(PathBuf);
+
+impl Mount {
+    /// `None` where mounting is not allowed.
+    fn tmpfs(at: &Path, size: &str) -> Option<Self> {
+        fs::create_dir_all(at).expect("a folder to mount on");
+        let options = format!("size={size},mode=0750");
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(at).output();
+        mounted.is_ok_and(|o| o.status.success()).then(|| Self(at.to_owned()))
+    }
+
+    /// Fills it to the last byte; the ballast goes when its file is removed.
+    fn fill(&self) -> PathBuf {
+        let ballast = self.0.join("ballast");
+        let mut file = fs::File::create(&ballast).expect("a file on the small disk");
+        for piece in [4096, 1] {
+            while file.write_all(&vec![0; piece]).is_ok() {}
+        }
+        ballast
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_full_disk_under_the_checkpoint_stops_no_delivery_and_is_said_aloud() {
+    let name = "a_full_disk_under_the_checkpoint_stops_no_delivery_and_is_said_aloud";
+    let (site, kinesis) = (Site::new(), Kinesis::start());
+    let Some(mount) = Mount::tmpfs(&site.state_dir(), "256k") else {
+        return skipped(name, "needs root, to mount a small tmpfs");
+    };
+    site.configure(&Yaml::new("app.log", &kinesis.url()));
+    let mut writer = Writer::new(&site.log("app.log"), "f");
+    let agent = Agent::run(&site);
+    writer.lines(100);
+    expect("the first lines", SOON, || kinesis.count() == 100);
+    let ballast = mount.fill();
+    // Each round is a commit; what is left of the journal's last page is soon used up.
+    let aloud = until(SOON, || {
+        writer.lines(10);
+        expect("delivery to go on", SOON, || kinesis.count() as u64 == writer.written());
+        agent.says(&["no space left", "ENOSPC", "os error 28"], Duration::ZERO)
+    });
+    assert!(aloud, "the log does not say that the disk is full: {}", agent.log());
+    fs::remove_file(ballast).expect("the ballast can go");
+    writer.lines(100);
+    expect("the last lines", SOON, || kinesis.count() as u64 == writer.written());
+    agent.stop();
+    Agent::once(&site, SOON);
+    kinesis.see(|l| assert_all_once(&l.data(), "f", writer.written(), 0));
+}

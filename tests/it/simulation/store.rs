@@ -1,0 +1,75 @@
+//! A journal's storage in memory: what was written survives the process, what was synced survives a power cut.
+
+use std::{
+    io,
+    path::Path,
+    sync::{Arc, Mutex},
+};
+
+use headwater::checkpoint::storage::Storage;
+
+#[derive(Debug, Default)]
+pub struct Bytes {
+    pub all: Option<Vec<u8>>,
+    pub synced: usize,
+    pub fails: bool,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Store(pub Arc<Mutex<Bytes>>);
+
+impl Store {
+    /// Power is cut: of what was not synced, some of the beginning is left.
+    pub fn cut_power(&self, random: &mut fastrand::Rng) {
+        let mut bytes = self.0.lock().unwrap();
+        let synced = bytes.synced;
+        if let Some(all) = &mut bytes.all {
+            let keep = random.usize(synced..=all.len());
+            all.truncate(keep);
+        }
+    }
+
+    pub fn bytes(&self) -> Option<Vec<u8>> {
+        self.0.lock().unwrap().all.clone()
+    }
+}
+
+impl Storage for Store {
+    fn read(&mut self) -> io::Result<Option<Vec<u8>>> {
+        Ok(self.bytes())
+    }
+
+    fn append(&mut self, new: &[u8]) -> io::Result<()> {
+        let mut bytes = self.0.lock().unwrap();
+        let fails = bytes.fails;
+        let all = bytes.all.as_mut().ok_or(io::ErrorKind::NotFound)?;
+        if fails {
+            all.extend_from_slice(&new[..new.len() / 2]);
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        all.extend_from_slice(new);
+        Ok(())
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        let mut bytes = self.0.lock().unwrap();
+        if bytes.fails {
+            return Err(io::Error::other("simulated fsync error"));
+        }
+        bytes.synced = bytes.all.as_ref().map_or(0, Vec::len);
+        Ok(())
+    }
+
+    fn replace(&mut self, new: &[u8]) -> io::Result<()> {
+        let mut bytes = self.0.lock().unwrap();
+        if bytes.fails {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        (bytes.all, bytes.synced) = (Some(new.to_vec()), new.len());
+        Ok(())
+    }
+
+    fn name(&self) -> &Path {
+        Path::new("/state/sim.journal")
+    }
+}

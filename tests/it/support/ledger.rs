@@ -1,0 +1,145 @@
+//! What the stream took, and what it saw. Knows nothing of connections and answers.
+//! Invariant: a record is in `accepted` exactly as often as the stream took it, whatever the client was told.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::faults::Fault;
+
+/// A record that the stream took.
+#[derive(Clone, Debug)]
+pub(crate) struct Accepted {
+    pub(crate) data: Vec<u8>,
+    pub(crate) partition_key: String,
+    pub(crate) shard: usize,
+}
+
+/// Everything that happened at the stream since it began.
+#[derive(Default)]
+pub(crate) struct Ledger {
+    /// In the order they were taken.
+    pub(crate) accepted: Vec<Accepted>,
+    /// Records that were taken although the client was not told so: these and no others may come again.
+    pub(crate) doubtful: Vec<Vec<u8>>,
+    /// Requests of any kind.
+    pub(crate) requests: u64,
+    /// Records offered, those refused and those offered again included.
+    pub(crate) attempts: u64,
+    /// Records refused one by one within a request that was answered 200.
+    pub(crate) refused: u64,
+    /// Most requests under way at once.
+    pub(crate) most_at_once: u64,
+    /// What a client did that the service would not have let pass.
+    pub(crate) violations: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct PutRecords<'a> {
+    #[serde(borrow)]
+    records: Vec<Entry<'a>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Entry<'a> {
+    #[serde(borrow)]
+    data: Cow<'a, str>,
+    partition_key: String,
+}
+
+/// What the service answers: a status and a body.
+pub(crate) type Verdict = (u16, String);
+
+/// The answer that refuses a whole request.
+pub(crate) fn refusal(status: u16, code: &str, message: &str) -> Verdict {
+    (status, json!({ "__type": code, "message": message }).to_string())
+}
+
+impl Ledger {
+    /// The data of every record taken.
+    pub(crate) fn data(&self) -> Vec<Vec<u8>> {
+        self.accepted.iter().map(|a| a.data.clone()).collect()
+    }
+
+    /// Handles a `PutRecords` body under a fault and says what to answer.
+    pub(crate) fn put_records(&mut self, body: &[u8], fault: &Fault, shards: usize) -> Verdict {
+        let Some(records) = decode(body) else {
+            self.violations.push("a body that is not a PutRecords request".into());
+            return refusal(400, "SerializationException", "not a PutRecords request");
+        };
+        if let Some(wrong) = violation(&records) {
+            self.violations.push(wrong.clone());
+            return refusal(400, "ValidationException", &wrong);
+        }
+        if let Fault::Poison(marker) = fault
+            && records.iter().any(|(data, _)| memchr::memmem::find(data, marker).is_some())
+        {
+            return refusal(400, "ValidationException", "1 validation error detected: Value at 'records' is bad");
+        }
+        let mut failed = 0;
+        let results: Vec<Value> = records
+            .into_iter()
+            .enumerate()
+            .map(|(index, (data, partition_key))| {
+                self.attempts += 1;
+                let shard = shard_of(&partition_key, shards);
+                if let Some((code, message)) = refused(fault, index, self.attempts, shard) {
+                    failed += 1;
+                    return json!({ "ErrorCode": code, "ErrorMessage": message });
+                }
+                self.accepted.push(Accepted { data, partition_key, shard });
+                json!({ "SequenceNumber": format!("{:056}", self.accepted.len()), "ShardId": shard_id(shard) })
+            })
+            .collect();
+        self.refused += failed;
+        (200, json!({ "FailedRecordCount": failed, "Records": results }).to_string())
+    }
+}
+
+/// Whether this fault refuses this one record, and with which words.
+fn refused(fault: &Fault, index: usize, attempt: u64, shard: usize) -> Option<(&'static str, String)> {
+    let throttled = match fault {
+        Fault::ThrottleEach(n) => attempt.is_multiple_of(*n),
+        Fault::ThrottleShard(hot) => shard == *hot,
+        Fault::FailRecord(i) if index == *i => return Some(("InternalFailure", "Internal service failure.".into())),
+        _ => false,
+    };
+    let id = shard_id(shard);
+    let message = format!("Rate exceeded for shard {id} in stream logs under account 111122223333.");
+    throttled.then_some(("ProvisionedThroughputExceededException", message))
+}
+
+fn decode(body: &[u8]) -> Option<Vec<(Vec<u8>, String)>> {
+    let request: PutRecords = serde_json::from_slice(body).ok()?;
+    let decode = |e: Entry| Some((base64_simd::STANDARD.decode_to_vec(e.data.as_bytes()).ok()?, e.partition_key));
+    request.records.into_iter().map(decode).collect()
+}
+
+/// The limits of the service (1 MiB a record, 500 records, 10 MiB, keys of 1 to 256 characters).
+fn violation(records: &[(Vec<u8>, String)]) -> Option<String> {
+    if records.is_empty() || records.len() > 500 {
+        return Some(format!("{} records in one request", records.len()));
+    }
+    let sizes = || records.iter().map(|(data, key)| data.len() + key.len());
+    if let Some(size) = sizes().find(|s| *s > 1 << 20) {
+        return Some(format!("a record of {size} bytes"));
+    }
+    if sizes().sum::<usize>() > 10 << 20 {
+        return Some(format!("a request of {} bytes", sizes().sum::<usize>()));
+    }
+    let key_length = |key: &str| (1..=256).contains(&key.chars().count());
+    (!records.iter().all(|(_, key)| key_length(key))).then(|| "a partition key of a wrong length".into())
+}
+
+/// Which shard a key goes to. Even, and the same each time; that the real service hashes otherwise plays no part here.
+fn shard_of(partition_key: &str, shards: usize) -> usize {
+    crc32fast::hash(partition_key.as_bytes()) as usize % shards
+}
+
+/// The name of a shard.
+pub(crate) fn shard_id(shard: usize) -> String {
+    format!("shardId-{shard:012}")
+}
