@@ -1,0 +1,81 @@
+//! What fuzzing found worth keeping, replayed as ordinary tests: each file of `fuzz/corpus/<target>/` goes through what
+//! `fuzz/fuzz_targets/<target>.rs` does with it.
+
+use std::{fs, path::Path};
+
+use headwater::{config::parse_text, record::pipeline::Format};
+use regex::bytes::RegexBuilder;
+
+#[path = "../../fuzz/fuzz_targets/check/mod.rs"]
+mod check;
+
+type Target = fn(&[u8]);
+
+/// One entry for each folder of the corpus.
+const TARGETS: [(&str, Target); 4] =
+    [("config", config), ("parse_access", parse_access), ("parse_json", parse_json), ("parse_regex", parse_regex)];
+
+fn config(input: &[u8]) {
+    // The fuzzer cuts what is no UTF-8 off, too.
+    let text = input.utf8_chunks().next().map_or("", |chunk| chunk.valid());
+    let _ = parse_text("fuzz.yaml", text, &|_| None);
+}
+
+fn parse_access(record: &[u8]) {
+    let combined = check::check(Format::Combined, &["host", "request", "agent"], record);
+    let common = check::check(Format::Common, &["host", "request", "bytes"], record);
+    assert!(common || !combined);
+}
+
+fn parse_json(record: &[u8]) {
+    let accepted = check::check(Format::Json, &["a", "message"], record);
+    let object = std::str::from_utf8(record).is_ok()
+        && record.trim_ascii_start().starts_with(b"{")
+        && serde_json::from_slice::<serde::de::IgnoredAny>(record).is_ok();
+    assert!(object || !accepted, "accepted what is no JSON object");
+    let may_be_out_of_bounds = record.iter().filter(|&&byte| b"{[,".contains(&byte)).count() >= 128;
+    assert!(accepted || !object || may_be_out_of_bounds, "refused a JSON object");
+}
+
+fn parse_regex(input: &[u8]) {
+    let Some(end) = input.iter().position(|&byte| byte == b'\n') else { return };
+    let Ok(pattern) = std::str::from_utf8(&input[..end]) else { return };
+    let Ok(regex) = RegexBuilder::new(pattern).size_limit(1 << 20).build() else { return };
+    check::check(Format::Regex(regex), &["a", "b"], &input[end + 1..]);
+}
+
+/// Names of the entries of a folder below `fuzz`, in order, without their extensions if `stems`.
+fn names(folder: &str, stems: bool) -> Vec<String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz").join(folder);
+    let mut names: Vec<String> = fs::read_dir(&folder)
+        .unwrap_or_else(|e| panic!("{}: {e}", folder.display()))
+        .map(|entry| entry.expect("a folder of the repository can be listed").path())
+        .filter(|path| !stems || path.extension().is_some_and(|e| e == "rs"))
+        .filter_map(|path| {
+            if stems { path.file_stem() } else { path.file_name() }.map(|n| n.to_string_lossy().into_owned())
+        })
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn every_fuzz_target_has_a_corpus_that_is_replayed() {
+    let replayed: Vec<&str> = TARGETS.iter().map(|(name, _)| *name).collect();
+    assert_eq!(names("fuzz_targets", true), replayed);
+    assert_eq!(names("corpus", false), replayed);
+}
+
+#[test]
+fn the_corpora_pass_what_the_fuzz_targets_check() {
+    for (target, run) in TARGETS {
+        let files = names(&format!("corpus/{target}"), false);
+        assert!(!files.is_empty(), "the corpus of {target} is empty");
+        for file in files {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target).join(&file);
+            let input = fs::read(&path).expect("a file of the corpus can be read");
+            let passed = std::panic::catch_unwind(|| run(&input));
+            assert!(passed.is_ok(), "{}", path.display());
+        }
+    }
+}
