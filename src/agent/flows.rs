@@ -50,6 +50,8 @@ pub(super) struct Flow {
 /// All of them.
 pub(super) struct Flows {
     pub(super) flows: Vec<Flow>,
+    /// A flow ended without saying how.
+    pub(super) broken: bool,
 }
 
 /// Whether the flows could be started.
@@ -60,29 +62,28 @@ pub(super) enum Running {
 }
 
 impl Flows {
-    /// Opens every journal before anything is read, then starts all flows.
+    /// Opens every journal and builds every client before anything is read, then starts all flows.
     pub(super) async fn start(config: Config, mode: Mode) -> anyhow::Result<Running> {
-        let mut opened = Vec::new();
+        let state_dir = config.state_dir;
+        let mut ready: Vec<Box<dyn FnOnce() -> anyhow::Result<Flow>>> = Vec::new();
         for options in config.flows {
-            let journal = open_journal(&config.state_dir, &options.name)?;
-            opened.push((options, journal));
-        }
-        let mut flows = Vec::new();
-        for (options, journal) in opened {
-            let name = options.name.clone();
-            let flow = match options.destination.clone() {
-                Destination::Stdout => start(options, journal, &config.state_dir, mode, StdoutSink)?,
+            let journal = open_journal(&state_dir, &options.name)?;
+            let state_dir = state_dir.clone();
+            match options.destination.clone() {
+                Destination::Stdout => {
+                    ready.push(Box::new(move || start(options, journal, &state_dir, mode, StdoutSink)))
+                }
                 Destination::Kinesis(kinesis) => match KinesisSink::connect(&kinesis).await {
-                    Ok(sink) => start(options, journal, &config.state_dir, mode, sink)?,
+                    Ok(sink) => ready.push(Box::new(move || start(options, journal, &state_dir, mode, sink))),
                     Err(error) => {
-                        tracing::error!(flow = name, %error, "the flow cannot start");
+                        tracing::error!(flow = options.name, %error, "the flow cannot start");
                         return Ok(Running::Misconfigured);
                     }
                 },
-            };
-            flows.push(flow);
+            }
         }
-        Ok(Running::Yes(Self { flows }))
+        let flows = ready.into_iter().map(|start| start()).collect::<Result<_, _>>()?;
+        Ok(Running::Yes(Self { flows, broken: false }))
     }
 
     /// Asks every flow to deliver what it read and end.
@@ -97,8 +98,12 @@ impl Flows {
     pub(super) async fn wait_ended(&mut self) {
         for flow in &mut self.flows {
             if let Some(end) = &mut flow.end {
-                // A thread that is gone without a word cannot be: a panic ends the process.
                 flow.ended = end.await.ok();
+                if flow.ended.is_none() {
+                    // With `panic = "abort"` nobody is left to see this; without, it must not look like success.
+                    tracing::error!(flow = flow.name, "the flow's thread broke down");
+                    self.broken = true;
+                }
                 flow.end = None;
             }
         }

@@ -119,6 +119,9 @@ async fn stop(
 }
 
 fn ended(flows: &Flows) -> u8 {
+    if flows.broken {
+        return EXIT_FAILURE;
+    }
     let refused = flows.refused();
     if refused > 0 {
         tracing::error!(files = refused, "some files could not be read; see above");

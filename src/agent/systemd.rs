@@ -76,7 +76,8 @@ fn is_alive(flow: &Flow, seen: &mut Seen, now: Instant) -> bool {
     if turns != seen.turns {
         (seen.turns, seen.turned) = (turns, now);
     }
-    if replies != seen.replies || flow.status.outstanding() == 0 {
+    // Nothing on its way, or held for a reason that is told: no silence to worry about.
+    if replies != seen.replies || flow.status.in_flight() == 0 || flow.health.held().is_some() {
         (seen.replies, seen.replied) = (replies, now);
     }
     now < seen.turned + PATIENCE && now < seen.replied + PATIENCE

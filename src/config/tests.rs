@@ -264,7 +264,7 @@ fn a_huge_size_does_not_overflow() {
 
 #[test]
 fn a_buffer_holds_at_least_one_batch() {
-    insta::assert_snapshot!(bad(&flow("buffer: 2MiB\n  batch: { max_bytes: 3MiB }")), @r#"bad.yaml:5:13: flows[0].buffer: "2MiB" is less than one batch (3MiB); write at least that, or make batch.max_bytes smaller"#);
+    insta::assert_snapshot!(bad(&flow("batch: { max_bytes: 3MiB }\nbuffer: 2MiB")), @r#"bad.yaml:6:13: flows[0].buffer: "2MiB" is less than one batch (3MiB); write at least that, or make batch.max_bytes smaller"#);
 }
 
 #[test]

@@ -82,6 +82,8 @@ impl<F: Fs, S: Storage> Driver<F, S> {
                 Step::Send(batch) => send(batch),
                 Step::Exit => return Ended { refused: self.engine.refused() },
                 Step::Wait(until) => {
+                    // Now and then a turn for its own sake: a thread that goes round is not stuck.
+                    let until = until.min(now.mono + STATUS_EVERY);
                     let until = if hinted { until.min(last_hints + HINT_PAUSE) } else { until };
                     match self.inbox.recv_timeout(until.saturating_duration_since(Instant::now())) {
                         Ok(input) => hinted |= self.take(input, Instant::now()),
@@ -119,6 +121,9 @@ impl<F: Fs, S: Storage> Driver<F, S> {
         if !self.engine.folders_changed() {
             return;
         }
+        for folder in self.engine.take_replaced() {
+            watcher.forget(&folder);
+        }
         for (folder, error) in watcher.watch(self.engine.folders()) {
             tracing::warn!(folder = %folder.display(), %error, "cannot watch this folder; its files are polled instead");
         }
@@ -130,6 +135,7 @@ impl<F: Fs, S: Storage> Driver<F, S> {
         let (files, behind) = self.engine.summary();
         self.status.set_files(files, behind);
         self.status.set_outstanding(self.engine.outstanding());
+        self.status.set_in_flight(self.engine.in_flight());
         let trouble = self.engine.persist_failed().then(|| "the checkpoint cannot be written".to_owned());
         self.status.set_trouble(trouble);
     }

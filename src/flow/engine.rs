@@ -152,6 +152,11 @@ impl<F: Fs, S: Storage> Engine<F, S> {
         self.machine.outstanding()
     }
 
+    /// Batches handed over and not settled.
+    pub fn in_flight(&self) -> usize {
+        self.machine.in_flight()
+    }
+
     /// Files that could not be read.
     pub fn refused(&self) -> usize {
         self.table.refused()
@@ -165,6 +170,11 @@ impl<F: Fs, S: Storage> Engine<F, S> {
     /// Whether [`Self::folders`] changed since the last call.
     pub fn folders_changed(&mut self) -> bool {
         self.table.folders_changed()
+    }
+
+    /// Folders that were replaced by others of the same name since the last call.
+    pub fn take_replaced(&mut self) -> Vec<PathBuf> {
+        self.table.take_replaced()
     }
 
     /// The folders to watch for hints.
@@ -253,6 +263,7 @@ impl<F: Fs, S: Storage> Engine<F, S> {
     /// A line longer than any buffer: its beginning is at hand, its end was found.
     fn long_line(&mut self, key: Key, chunk: &Chunk, len: u64, buf: &mut Vec<u8>, now: Instant) {
         let file = self.table.file_ref(key);
+        self.cutter.counters.read_bytes.add(len);
         let span = Span { start: chunk.offset, end: chunk.offset + len };
         let header_left = chunk.header_left.saturating_sub(1);
         if chunk.header_left == 0 {
@@ -274,6 +285,9 @@ impl<F: Fs, S: Storage> Engine<F, S> {
         if header_left == 0 {
             let mark = Mark { generation: chunk.generation, end: span.end, tail: print };
             self.machine.open_batch().mark(mark, now);
+            if self.machine.open_batch().is_full() {
+                self.machine.close_open();
+            }
         }
         let consumed = Consumed { to: span.end, tail: print, left: 0, lines: false, header_left, long_line: false };
         self.table.consumed(key, chunk, consumed, now);
@@ -361,6 +375,10 @@ impl Cutter {
         before: Mark,
         now: Instant,
     ) {
+        if machine.open_batch().is_full() {
+            machine.open_batch().mark(before, now);
+            machine.close_open();
+        }
         if self.emit_lazy(machine, file, span, data, truncated, now) {
             machine.open_batch().mark(before, now);
             machine.close_without_last(now);

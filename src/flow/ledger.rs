@@ -9,6 +9,9 @@ use crate::model::{BatchId, Generation, Mark};
 struct Flight {
     bytes: usize,
     generations: Vec<Generation>,
+    settled: bool,
+    /// Generations in which it is not committed yet.
+    awaited: usize,
 }
 
 #[derive(Debug)]
@@ -26,6 +29,7 @@ pub struct Ledger {
     /// Per generation, its marks in the order their batches were opened.
     awaited: HashMap<Generation, VecDeque<Awaited>>,
     outstanding: usize,
+    unsettled: usize,
 }
 
 impl Ledger {
@@ -46,22 +50,37 @@ impl Ledger {
             }
         }
         self.outstanding += bytes;
-        self.flights.insert(id, Flight { bytes, generations });
+        self.unsettled += 1;
+        if generations.is_empty() {
+            self.outstanding -= bytes;
+        }
+        self.flights.insert(id, Flight { bytes, awaited: generations.len(), generations, settled: false });
         id
     }
 
     /// The batch has settled. Returns what may be committed now: at most one mark per generation.
     pub fn settled(&mut self, id: BatchId) -> Vec<Mark> {
-        let Some(flight) = self.flights.remove(&id) else { return Vec::new() };
-        self.outstanding -= flight.bytes;
+        let Some(flight) = self.flights.get_mut(&id).filter(|f| !f.settled) else { return Vec::new() };
+        flight.settled = true;
+        self.unsettled -= 1;
+        let generations = std::mem::take(&mut flight.generations);
+        if generations.is_empty() {
+            self.flights.remove(&id);
+        }
         let mut marks = Vec::new();
-        for generation in flight.generations {
+        for generation in generations {
             let queue = self.awaited.get_mut(&generation).expect("a generation in flight has a queue");
             let own = queue.iter_mut().find(|a| a.batch == id).expect("a batch in flight is awaited");
             own.settled = true;
             let mut last = None;
-            while queue.front().is_some_and(|front| front.settled) {
-                last = queue.pop_front().map(|a| a.mark);
+            while let Some(front) = queue.pop_front_if(|front| front.settled) {
+                last = Some(front.mark);
+                let flight = self.flights.get_mut(&front.batch).expect("a batch is known until it is committed");
+                flight.awaited -= 1;
+                if flight.awaited == 0 {
+                    self.outstanding -= flight.bytes;
+                    self.flights.remove(&front.batch);
+                }
             }
             marks.extend(last);
             if queue.is_empty() {
@@ -71,13 +90,18 @@ impl Ledger {
         marks
     }
 
-    /// Bytes in flight.
+    /// Bytes not committed: those in flight, and those that settled behind a batch that did not. A crash repeats them.
     pub fn outstanding(&self) -> usize {
         self.outstanding
     }
 
     /// Batches in flight.
-    pub fn batches(&self) -> usize {
+    pub fn unsettled(&self) -> usize {
+        self.unsettled
+    }
+
+    /// Batches not committed.
+    pub fn uncommitted(&self) -> usize {
         self.flights.len()
     }
 }
@@ -99,8 +123,9 @@ mod tests {
         let first = ledger.opened(10, &[mark(1, 10)]);
         let second = ledger.opened(10, &[mark(1, 20)]);
         assert_eq!(ledger.settled(second), []);
+        assert_eq!((ledger.outstanding(), ledger.uncommitted(), ledger.unsettled()), (20, 2, 1));
         assert_eq!(ledger.settled(first), [mark(1, 20)]);
-        assert_eq!((ledger.outstanding(), ledger.batches()), (0, 0));
+        assert_eq!((ledger.outstanding(), ledger.uncommitted(), ledger.unsettled()), (0, 0, 0));
     }
 
     #[test]
@@ -151,9 +176,12 @@ mod tests {
                         prop_assert!(first.is_none_or(|f| f > m.end), "{m:?} passed {other:?}");
                     }
                 }
-                prop_assert_eq!(ledger.outstanding(), 7 * open.len());
+                prop_assert_eq!(ledger.unsettled(), open.len());
+                prop_assert!(ledger.outstanding() >= 7 * open.len());
+                prop_assert_eq!(ledger.outstanding(), 7 * ledger.uncommitted());
             }
             prop_assert_eq!(committed, ends);
+            prop_assert_eq!(ledger.outstanding(), 0);
         }
     }
 }

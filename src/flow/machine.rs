@@ -24,6 +24,8 @@ const PERSIST_RETRY: Duration = Duration::from_secs(1);
 const SYNC_EVERY: Duration = Duration::from_secs(1);
 /// Hinted paths that are remembered one by one; beyond, everything is looked at.
 const MAX_HINTS: usize = 1024;
+/// Batches that settled behind one that did not: bounds what is remembered of them.
+const MAX_UNCOMMITTED: usize = 10_000;
 
 /// What to look at.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -184,6 +186,9 @@ impl Machine {
             self.work.changed = false;
             return Action::Persist(std::mem::take(&mut self.marks));
         }
+        if self.sync_due.is_some_and(|at| at <= now || (self.is_ending() && self.is_idle())) {
+            return Action::Sync;
+        }
         if !self.is_ending() {
             if let Some(look) = self.look(now) {
                 return Action::Look(look);
@@ -194,11 +199,6 @@ impl Machine {
             if self.work.readable && self.has_credit() {
                 return Action::Read;
             }
-        }
-        if self.sync_due.is_some_and(|at| at <= now || self.is_idle())
-            && (self.is_ending() || self.sync_due <= Some(now))
-        {
-            return Action::Sync;
         }
         if self.is_ending() && self.is_idle() {
             return Action::Exit;
@@ -234,14 +234,21 @@ impl Machine {
         }
     }
 
-    /// Bytes read and not yet settled.
+    /// Batches handed over and not settled.
+    pub fn in_flight(&self) -> usize {
+        self.ledger.unsettled()
+    }
+
+    /// Bytes read and not yet committed.
     pub fn outstanding(&self) -> usize {
         self.ledger.outstanding() + self.open.bytes()
     }
 
     /// Whether something may be read: back-pressure is this arithmetic and nothing else.
     pub fn has_credit(&self) -> bool {
-        self.outstanding() < self.settings.limits.buffer && self.ledger.batches() < self.settings.max_batches
+        self.outstanding() < self.settings.limits.buffer
+            && self.ledger.unsettled() < self.settings.max_batches
+            && self.ledger.uncommitted() < MAX_UNCOMMITTED
     }
 
     /// Whether the flow reads nothing any more.
@@ -252,7 +259,7 @@ impl Machine {
     }
 
     fn is_idle(&self) -> bool {
-        self.ledger.batches() == 0 && self.open.is_empty() && self.closed.is_empty() && !self.wants_persist()
+        self.ledger.unsettled() == 0 && self.open.is_empty() && self.closed.is_empty() && !self.wants_persist()
     }
 
     fn wants_persist(&self) -> bool {

@@ -32,6 +32,8 @@ pub(super) struct Walk {
     pub(super) listed: BTreeSet<PathBuf>,
     /// Every folder that was looked into, changed or not: to be watched.
     pub(super) folders: BTreeSet<PathBuf>,
+    /// Folders that are others than those of the same name before: what watched the old ones sees nothing.
+    pub(super) replaced: Vec<PathBuf>,
     /// Folders that could not be read, with the reason.
     pub(super) refused: Vec<(PathBuf, io::Error)>,
 }
@@ -59,13 +61,18 @@ impl Discover {
 
     /// Whether a path is one of the flow's, by its name alone.
     pub(super) fn matches(&self, path: &Path) -> bool {
-        self.patterns.iter().any(|p| p.matches(path)) && !self.exclude.iter().any(|p| excluded(p, path))
+        self.patterns.iter().any(|p| p.matches(path)) && !self.is_excluded(path)
+    }
+
+    /// Whether the configuration leaves a path out, whatever else matches it.
+    pub(super) fn is_excluded(&self, path: &Path) -> bool {
+        self.exclude.iter().any(|p| excluded(p, path))
     }
 
     /// Whether a path's name is one that rotation gives to one of the flow's files.
     fn is_rotated_from_match(&self, folder: &Path, path: &Path) -> bool {
         let bases = path.file_name().map(rotation::bases).unwrap_or_default();
-        bases.iter().any(|base| self.matches(&folder.join(OsStr::from_bytes(base))))
+        !self.is_excluded(path) && bases.iter().any(|base| self.matches(&folder.join(OsStr::from_bytes(base))))
     }
 
     /// Lists what matches (and what was rotated away from a name that does) in the folders that changed since the last walk, or in all if `force`.
@@ -73,7 +80,6 @@ impl Discover {
     pub(super) fn walk<F: Fs>(&mut self, fs: &F, force: bool, wall: i64) -> Walk {
         let mut walk = Walk::default();
         let before = std::mem::take(&mut self.listed);
-        let mut visited = BTreeSet::new();
         for index in 0..self.patterns.len() {
             let pattern = &self.patterns[index];
             let depth = if pattern.text().contains("**") {
@@ -83,6 +89,8 @@ impl Discover {
                 Path::new(pattern.text()).components().count().saturating_sub(root + 1)
             };
             let root = pattern.root();
+            // Anew for each pattern: a folder may be reached under another name, and match by that one only.
+            let mut visited = BTreeSet::new();
             self.folder(fs, &root, depth, &before, force, wall, &mut visited, &mut walk);
         }
         walk.found.sort();
@@ -117,8 +125,12 @@ impl Discover {
             return;
         }
         walk.folders.insert(folder.to_owned());
+        if before.get(folder).is_some_and(|old| old.id != stat.id) {
+            walk.replaced.push(folder.to_owned());
+        }
         let subfolders = match before.get(folder) {
             Some(old) if !force && !old.racy && old.mtime == stat.mtime && old.id == stat.id => old.subfolders.clone(),
+            _ if self.listed.contains_key(folder) => self.listed[folder].subfolders.clone(),
             _ => match self.list(fs, folder, walk) {
                 Ok(subfolders) => subfolders,
                 Err(e) => {

@@ -12,6 +12,7 @@ pub struct FlowStatus {
     files: AtomicU64,
     behind: AtomicU64,
     outstanding: AtomicU64,
+    in_flight: AtomicU64,
     turns: AtomicU64,
     looked: AtomicBool,
     trouble: Mutex<Option<String>>,
@@ -38,6 +39,16 @@ impl FlowStatus {
     /// What the operator should see to, if anything.
     pub fn set_trouble(&self, trouble: Option<String>) {
         *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    }
+
+    /// Batches handed over and not settled.
+    pub fn set_in_flight(&self, batches: usize) {
+        self.in_flight.store(batches as u64, Ordering::Relaxed);
+    }
+
+    #[must_use]
+    pub fn in_flight(&self) -> u64 {
+        self.in_flight.load(Ordering::Relaxed)
     }
 
     #[must_use]

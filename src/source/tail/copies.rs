@@ -147,7 +147,8 @@ impl<F: Fs> Table<F> {
             strangers
                 .iter()
                 .rev()
-                .filter(|s| s.stat.id != e.id && e.head.begins(&s.head) && !self.by_id.contains_key(&s.stat.id))
+                .filter(|s| s.stat.id != e.id && e.head.begins(&s.head))
+                .filter(|s| !self.by_id.contains_key(&s.stat.id) && !self.others.contains(&s.stat.id))
         };
         let family = rotation::family(&e.path);
         let rotated = |s: &&Stranger| rotation::family(&s.path) == family;

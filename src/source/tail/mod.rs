@@ -1,8 +1,10 @@
 //! The file table: the only owner of each followed file's identity, open handle, read offset and acked offset.
 //! Knows no records and no destination. Invariant, per generation: `acked <= read`, and a generation id is never reused.
 
+mod births;
 mod copies;
 mod look;
+mod moves;
 mod read;
 mod schedule;
 
@@ -79,6 +81,8 @@ struct Entry<F> {
     /// Since when no name leads to it.
     lost: Option<Instant>,
     done: bool,
+    /// The configuration leaves it out by now: its place is kept, and it is not read.
+    parked: bool,
     queued: bool,
     /// Look at the bytes before the offset even if there seems to be nothing new.
     verify: bool,
@@ -115,6 +119,8 @@ pub struct Table<F: Fs> {
     families: Map<u64, Vec<Key>>,
     /// Copies of followed files, which hold nothing new: id of the copy, and what it looked like when compared.
     twins: Map<FileId, copies::Twin>,
+    /// Archives that begin like a followed file and proved to be another one.
+    others: std::collections::BTreeSet<FileId>,
     ready: VecDeque<Key>,
     ready_rotated: VecDeque<Key>,
     timers: BTreeSet<(Instant, Key)>,
@@ -129,6 +135,7 @@ pub struct Table<F: Fs> {
     complaints: BTreeSet<PathBuf>,
     folders: BTreeSet<PathBuf>,
     folders_changed: bool,
+    replaced: Vec<PathBuf>,
     relook: bool,
     /// To be searched for with the next look.
     missing: Vec<Key>,
@@ -180,6 +187,7 @@ impl<F: Fs> Table<F> {
             by_generation: Map::default(),
             families: Map::default(),
             twins: Map::default(),
+            others: BTreeSet::new(),
             ready: VecDeque::new(),
             ready_rotated: VecDeque::new(),
             timers: BTreeSet::new(),
@@ -194,6 +202,7 @@ impl<F: Fs> Table<F> {
             complaints: BTreeSet::new(),
             folders: BTreeSet::new(),
             folders_changed: false,
+            replaced: Vec::new(),
             relook: false,
             missing: Vec::new(),
             later: Vec::new(),
@@ -219,6 +228,8 @@ impl<F: Fs> Table<F> {
             size: place.acked,
             mtime: place.mtime,
             done: place.done,
+            parked: self.discover.is_excluded(&place.path)
+                || (!place.rotated && !self.discover.is_candidate(&place.path)),
             // Until it was compared, the file of that name may be any file.
             verify: true,
             rotated: place.rotated,
@@ -368,6 +379,11 @@ impl<F: Fs> Table<F> {
         std::mem::take(&mut self.folders_changed)
     }
 
+    /// Folders that were replaced by others of the same name since the last call.
+    pub fn take_replaced(&mut self) -> Vec<PathBuf> {
+        std::mem::take(&mut self.replaced)
+    }
+
     /// The folders to watch.
     pub fn folders(&self) -> &BTreeSet<PathBuf> {
         &self.folders
@@ -386,7 +402,7 @@ impl<F: Fs> Table<F> {
 
     /// Followed files, and bytes not yet settled in them as far as sizes tell.
     pub fn summary(&self) -> (usize, u64) {
-        let live = self.entries.iter().flatten().filter(|e| e.lost.is_none());
+        let live = self.entries.iter().flatten().filter(|e| e.lost.is_none() && !e.parked);
         live.fold((0, 0), |(files, behind), e| {
             let size = if e.codec == Codec::Plain { e.size } else { e.read };
             (files + 1, behind + size.saturating_sub(e.acked))
@@ -417,6 +433,7 @@ fn blank<F>(path: Arc<Path>, id: FileId) -> Entry<F> {
         rotated: false,
         lost: None,
         done: false,
+        parked: false,
         queued: false,
         verify: false,
         header_left: 0,

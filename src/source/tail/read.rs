@@ -291,7 +291,7 @@ impl<F: Fs> Table<F> {
 
     /// Whether every file could be read: `run --once` must not claim success otherwise.
     pub fn refused(&self) -> usize {
-        self.entries.iter().flatten().filter(|e| e.refused).count()
+        self.entries.iter().flatten().filter(|e| e.refused).count() + self.again.len() + self.later.len()
     }
 
     pub(super) fn notice(&mut self, notice: Notice) {
