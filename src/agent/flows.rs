@@ -71,7 +71,7 @@ impl Flows {
             let state_dir = state_dir.clone();
             match options.destination.clone() {
                 Destination::Stdout => {
-                    ready.push(Box::new(move || start(options, journal, &state_dir, mode, StdoutSink)))
+                    ready.push(Box::new(move || start(options, journal, &state_dir, mode, StdoutSink)));
                 }
                 Destination::Kinesis(kinesis) => match KinesisSink::connect(&kinesis).await {
                     Ok(sink) => ready.push(Box::new(move || start(options, journal, &state_dir, mode, sink))),
@@ -146,9 +146,9 @@ fn start<S: Sink>(
     let dead_letters = DeadLetters::new(state_dir, &name);
     let max_batches = sink.max_in_flight() + QUEUED_BATCHES;
     let settled = inbox.clone();
-    let courier = Courier::start(&Handle::current(), &name, sink, dead_letters, Arc::clone(&counters), move |s| {
+    let courier = Courier::start(&Handle::current(), &name, sink, dead_letters, Arc::clone(&counters), move |news| {
         // Fails only when the flow's thread has ended.
-        let _ = settled.send(Input::Settled(s));
+        let _ = settled.send(Input::News(news));
     });
     let health = courier.health();
     let (hints, watcher) = watch(&name, mode, &inbox);

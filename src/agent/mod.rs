@@ -62,7 +62,7 @@ async fn live(config: Config, mode: Mode) -> anyhow::Result<u8> {
     let mut systemd = systemd::Notifier::new();
     let progress = progress::Progress::new(mode);
     let mut tick = tokio::time::interval(Duration::from_millis(500));
-    systemd.ready();
+    systemd::Notifier::ready();
     loop {
         tokio::select! {
             _ = tick.tick() => {
@@ -79,7 +79,7 @@ async fn live(config: Config, mode: Mode) -> anyhow::Result<u8> {
         }
     }
     progress.finish(&flows);
-    systemd.stopping();
+    systemd::Notifier::stopping();
     stop(&mut flows, timeout, &mut systemd, &mut terminate, &mut interrupt).await;
     let interrupted = mode == Mode::Once;
     Ok(if interrupted { EXIT_FAILURE } else { EXIT_OK })

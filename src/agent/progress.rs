@@ -5,7 +5,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Mode, flows::Flows, systemd::bytes};
+use super::{
+    Mode,
+    flows::Flows,
+    systemd::{bytes, float},
+};
 
 /// Shows how far it is, or nothing.
 pub(super) struct Progress {
@@ -24,13 +28,13 @@ impl Progress {
         let read: u64 = flows.flows.iter().map(|f| f.counters.read_bytes.get()).sum();
         let behind: u64 = flows.flows.iter().map(|f| f.status.behind()).sum();
         let done = read.saturating_sub(flows.outstanding());
-        let rate = done as f64 / since.elapsed().as_secs_f64().max(0.001);
-        let left = if rate > 0.0 { Duration::from_secs_f64(behind as f64 / rate) } else { Duration::ZERO };
+        let rate = float(done) / since.elapsed().as_secs_f64().max(0.001);
+        let left = if rate > 0.0 { Duration::from_secs_f64(float(behind) / rate) } else { Duration::ZERO };
         let line = format!(
             "{} delivered, {}/s, {} to go, {} s left",
-            bytes(done as f64),
+            bytes(float(done)),
             bytes(rate),
-            bytes(behind as f64),
+            bytes(float(behind)),
             left.as_secs()
         );
         let _ = write!(std::io::stderr(), "\r\x1b[K{line}");
@@ -42,8 +46,8 @@ impl Progress {
         let records: u64 = flows.flows.iter().map(|f| f.counters.sent_records.get()).sum();
         let read: u64 = flows.flows.iter().map(|f| f.counters.read_bytes.get()).sum();
         let took = since.elapsed().as_secs_f64();
-        let rate = bytes(read as f64 / took.max(0.001));
+        let rate = bytes(float(read) / took.max(0.001));
         let _ =
-            writeln!(std::io::stderr(), "\r\x1b[K{records} records, {} in {took:.1} s ({rate}/s)", bytes(read as f64));
+            writeln!(std::io::stderr(), "\r\x1b[K{records} records, {} in {took:.1} s ({rate}/s)", bytes(float(read)));
     }
 }

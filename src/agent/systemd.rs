@@ -1,7 +1,10 @@
 //! What systemd is told: ready, status, stopping, and a watchdog fed by progress. Knows no flow's insides.
 //! Invariant: the watchdog is not fed while a flow's thread is stuck or its delivery says nothing at all.
 
-use std::time::{Duration, Instant};
+use std::{
+    fmt::Write as _,
+    time::{Duration, Instant},
+};
 
 use sd_notify::NotifyState;
 
@@ -33,11 +36,11 @@ impl Notifier {
         Self { watchdog: sd_notify::watchdog_enabled(), last_fed: None, last_status: None, seen: Vec::new() }
     }
 
-    pub(super) fn ready(&self) {
+    pub(super) fn ready() {
         tell(&[NotifyState::Ready]);
     }
 
-    pub(super) fn stopping(&self) {
+    pub(super) fn stopping() {
         tell(&[NotifyState::Stopping, NotifyState::Status("Stopping: delivering what was read")]);
     }
 
@@ -47,7 +50,7 @@ impl Notifier {
         let delivered: u64 = flows.flows.iter().map(|f| f.counters.sent_bytes.get()).sum();
         match self.last_status {
             Some((at, before)) if now >= at + Duration::from_secs(1) => {
-                let rate = (delivered - before) as f64 / (now - at).as_secs_f64();
+                let rate = float(delivered - before) / (now - at).as_secs_f64();
                 tell(&[NotifyState::Status(&status(flows, rate))]);
                 self.last_status = Some((now, delivered));
             }
@@ -87,10 +90,10 @@ fn is_alive(flow: &Flow, seen: &mut Seen, now: Instant) -> bool {
 fn status(flows: &Flows, rate: f64) -> String {
     let files: u64 = flows.flows.iter().map(|f| f.status.files()).sum();
     let behind: u64 = flows.flows.iter().map(|f| f.status.behind()).sum();
-    let mut line = format!("{files} files, {} behind, {}/s", bytes(behind as f64), bytes(rate));
+    let mut line = format!("{files} files, {} behind, {}/s", bytes(float(behind)), bytes(rate));
     for flow in &flows.flows {
         for trouble in [flow.health.held(), flow.status.trouble()].into_iter().flatten() {
-            line.push_str(&format!("; {}: {trouble}", flow.name));
+            let _ = write!(line, "; {}: {trouble}", flow.name);
         }
     }
     line
@@ -99,6 +102,12 @@ fn status(flows: &Flows, rate: f64) -> String {
 fn tell(states: &[NotifyState<'_>]) {
     // Nobody listens, or the socket is full: nothing that a log line would help with.
     let _ = sd_notify::notify(states);
+}
+
+/// For rates and rounded sizes, where the last digits do not matter.
+#[expect(clippy::cast_precision_loss, reason = "shown with one decimal")]
+pub(super) fn float(n: u64) -> f64 {
+    n as f64
 }
 
 /// A number of bytes for people.

@@ -73,8 +73,7 @@ pub fn line(line: &Line) -> Vec<u8> {
 #[must_use]
 pub fn parse(bytes: &[u8]) -> Option<Line> {
     let (sum, json) = bytes.split_at_checked(9)?;
-    let sum = u32::from_str_radix(std::str::from_utf8(&sum[..8]).ok()?, 16).ok()?;
-    if bytes[8] != b' ' || crc32fast::hash(json) != sum {
+    if sum != format!("{:08x} ", crc32fast::hash(json)).as_bytes() {
         return None;
     }
     serde_json::from_slice(json).ok()

@@ -1,6 +1,6 @@
 //! `headwater checkpoints`: how far each file is delivered. Reads the journals; takes no lock and changes nothing.
 
-use std::path::Path;
+use std::{fmt::Write as _, path::Path};
 
 use serde::Serialize;
 
@@ -91,10 +91,11 @@ fn table(rows: &[Row]) -> String {
     let mut text = String::new();
     for r in &all {
         let [flow, acked, size, behind, generation, path] = r;
-        text.push_str(&format!(
-            "{flow:<0$}  {acked:>1$}  {size:>2$}  {behind:>3$}  {generation:<4$}  {path}\n",
+        let _ = writeln!(
+            text,
+            "{flow:<0$}  {acked:>1$}  {size:>2$}  {behind:>3$}  {generation:<4$}  {path}",
             widths[0], widths[1], widths[2], widths[3], widths[4]
-        ));
+        );
     }
     text
 }

@@ -1,5 +1,5 @@
 //! The async side of one flow: carries out what the desk decides. Knows no files and no particular destination.
-//! Invariant: a batch that was handed over is either settled through `on_settled` or still here; dropping the courier
+//! Invariant: a batch that was handed over is either reported as settled or still here; dropping the courier
 //! ends every wait and every request, and settles nothing.
 
 use super::{
@@ -32,6 +32,14 @@ pub trait Sink: Send + Sync + 'static {
     fn send(&self, batch: &Batch, which: &[u32]) -> impl Future<Output = Reply> + Send;
 }
 
+/// What became of a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum News {
+    /// Some of it has to be sent again: it takes room in the buffer, and keeps no other batch from being sent.
+    Delayed(BatchId),
+    Settled(Settled),
+}
+
 /// The handle of one flow's delivery, held by the flow's thread.
 #[derive(Debug)]
 pub struct Courier {
@@ -41,14 +49,14 @@ pub struct Courier {
 }
 
 impl Courier {
-    /// Starts delivering on `handle`. `on_settled` is called from there and must not block.
+    /// Starts delivering on `handle`. `on_news` is called from there and must not block.
     pub fn start<S: Sink>(
         handle: &Handle,
         flow: &str,
         sink: S,
         dead_letters: DeadLetters,
         counters: Arc<FlowCounters>,
-        on_settled: impl Fn(Settled) + Send + Sync + 'static,
+        on_news: impl Fn(News) + Send + Sync + 'static,
     ) -> Self {
         let (inbox, batches) = mpsc::unbounded_channel();
         let reporter = Reporter::new(flow, counters);
@@ -58,7 +66,7 @@ impl Courier {
             sink: Arc::new(sink),
             dead_letters: Arc::new(dead_letters),
             reporter,
-            on_settled,
+            on_news,
             tasks: JoinSet::new(),
         };
         Self { inbox, task: handle.spawn(run.run(batches)), health }
@@ -94,12 +102,12 @@ struct Run<S, F> {
     sink: Arc<S>,
     dead_letters: Arc<DeadLetters>,
     reporter: Reporter,
-    on_settled: F,
+    on_news: F,
     /// Requests and writes under way; dropped with `self`, which aborts them.
     tasks: JoinSet<Done>,
 }
 
-impl<S: Sink, F: Fn(Settled)> Run<S, F> {
+impl<S: Sink, F: Fn(News)> Run<S, F> {
     async fn run(mut self, mut batches: mpsc::UnboundedReceiver<Batch>) {
         loop {
             while let Some(work) = self.desk.next(Instant::now()) {
@@ -136,7 +144,7 @@ impl<S: Sink, F: Fn(Settled)> Run<S, F> {
             }
             Work::Settled(settled) => {
                 self.reporter.settled(&settled);
-                (self.on_settled)(settled);
+                (self.on_news)(News::Settled(settled));
             }
         }
     }
@@ -146,6 +154,9 @@ impl<S: Sink, F: Fn(Settled)> Run<S, F> {
         match done {
             Ok(Done::Replied { ticket, batch, which, reply }) => {
                 self.reporter.replied(&batch, &which, &reply, now);
+                if !matches!(&reply, Reply::Answered { failed } if failed.is_empty()) {
+                    (self.on_news)(News::Delayed(batch.id));
+                }
                 self.desk.replied(ticket, which.len(), reply, now);
             }
             Ok(Done::Written { id, batch, refused, result }) => {
@@ -217,8 +228,12 @@ mod tests {
         let counters = Arc::<FlowCounters>::default();
         let (sender, settled) = sync_mpsc::channel();
         let letters = DeadLetters::new(state.path(), "web");
-        let on_settled = move |s| sender.send(s).unwrap();
-        let courier = Courier::start(runtime.handle(), "web", sink, letters, Arc::clone(&counters), on_settled);
+        let on_news = move |news| {
+            if let News::Settled(settled) = news {
+                sender.send(settled).unwrap();
+            }
+        };
+        let courier = Courier::start(runtime.handle(), "web", sink, letters, Arc::clone(&counters), on_news);
         Bench { courier, seen, settled, counters, state, _runtime: runtime }
     }
 

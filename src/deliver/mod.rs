@@ -17,7 +17,7 @@ pub mod window;
 
 use std::path::PathBuf;
 
-pub use courier::{Courier, Sink};
+pub use courier::{Courier, News, Sink};
 pub use dead_letter::DeadLetters;
 pub use kinesis::{KinesisSink, StartError};
 pub use report::Health;

@@ -11,11 +11,12 @@ use std::{
 
 use crate::{
     checkpoint::storage::Storage,
+    deliver::News,
     flow::{
         engine::{Engine, Step},
         machine::Event,
     },
-    model::{Batch, Settled},
+    model::Batch,
     source::{
         fs::Fs,
         tail::Now,
@@ -32,7 +33,7 @@ const STATUS_EVERY: Duration = Duration::from_secs(1);
 /// What reaches a flow from outside.
 #[derive(Debug)]
 pub enum Input {
-    Settled(Settled),
+    News(News),
     /// The box of hints is not empty any more.
     Hinted,
     /// Deliver what was read, then end.
@@ -99,7 +100,8 @@ impl<F: Fs, S: Storage> Driver<F, S> {
     /// True: there are hints to take.
     fn take(&mut self, input: Input, now: Instant) -> bool {
         match input {
-            Input::Settled(settled) => self.engine.handle(Event::Settled(settled), now),
+            Input::News(News::Settled(settled)) => self.engine.handle(Event::Settled(settled), now),
+            Input::News(News::Delayed(id)) => self.engine.handle(Event::Delayed(id), now),
             Input::Stop => self.engine.handle(Event::Stop, now),
             Input::Hinted => return true,
         }

@@ -10,6 +10,8 @@ struct Flight {
     bytes: usize,
     generations: Vec<Generation>,
     settled: bool,
+    /// Sent once, and to be sent again in part.
+    delayed: bool,
     /// Generations in which it is not committed yet.
     awaited: usize,
 }
@@ -30,6 +32,8 @@ pub struct Ledger {
     awaited: HashMap<Generation, VecDeque<Awaited>>,
     outstanding: usize,
     unsettled: usize,
+    /// Of those, the ones that were not tried yet.
+    fresh: usize,
 }
 
 impl Ledger {
@@ -51,10 +55,12 @@ impl Ledger {
         }
         self.outstanding += bytes;
         self.unsettled += 1;
+        self.fresh += 1;
         if generations.is_empty() {
             self.outstanding -= bytes;
         }
-        self.flights.insert(id, Flight { bytes, awaited: generations.len(), generations, settled: false });
+        self.flights
+            .insert(id, Flight { bytes, awaited: generations.len(), generations, settled: false, delayed: false });
         id
     }
 
@@ -63,6 +69,7 @@ impl Ledger {
         let Some(flight) = self.flights.get_mut(&id).filter(|f| !f.settled) else { return Vec::new() };
         flight.settled = true;
         self.unsettled -= 1;
+        self.fresh -= usize::from(!flight.delayed);
         let generations = std::mem::take(&mut flight.generations);
         if generations.is_empty() {
             self.flights.remove(&id);
@@ -90,6 +97,14 @@ impl Ledger {
         marks
     }
 
+    /// Some of the batch has to be sent again.
+    pub fn delayed(&mut self, id: BatchId) {
+        if let Some(flight) = self.flights.get_mut(&id).filter(|f| !f.settled && !f.delayed) {
+            flight.delayed = true;
+            self.fresh -= 1;
+        }
+    }
+
     /// Bytes not committed: those in flight, and those that settled behind a batch that did not. A crash repeats them.
     pub fn outstanding(&self) -> usize {
         self.outstanding
@@ -98,6 +113,11 @@ impl Ledger {
     /// Batches in flight.
     pub fn unsettled(&self) -> usize {
         self.unsettled
+    }
+
+    /// Batches in flight that were not tried yet.
+    pub fn fresh(&self) -> usize {
+        self.fresh
     }
 
     /// Batches not committed.
@@ -134,6 +154,19 @@ mod tests {
         let _slow = ledger.opened(10, &[mark(1, 10)]);
         let fast = ledger.opened(10, &[mark(2, 10), mark(2, 30)]);
         assert_eq!(ledger.settled(fast), [mark(2, 30)]);
+    }
+
+    #[test]
+    fn a_delayed_batch_makes_room_for_another_once() {
+        let mut ledger = Ledger::default();
+        let id = ledger.opened(10, &[mark(1, 10)]);
+        assert_eq!(ledger.fresh(), 1);
+        ledger.delayed(id);
+        ledger.delayed(id);
+        assert_eq!((ledger.fresh(), ledger.unsettled(), ledger.outstanding()), (0, 1, 10));
+        ledger.settled(id);
+        ledger.delayed(id);
+        assert_eq!((ledger.fresh(), ledger.unsettled(), ledger.outstanding()), (0, 0, 0));
     }
 
     #[test]

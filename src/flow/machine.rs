@@ -13,7 +13,7 @@ use crate::{
         batch::{Closed, OpenBatch},
         ledger::Ledger,
     },
-    model::{Batch, Mark, Settled},
+    model::{Batch, BatchId, Mark, Settled},
 };
 
 /// Hints that come faster than this are taken together.
@@ -47,6 +47,8 @@ pub enum Event {
     /// A look or a read was done.
     Worked(Work),
     Settled(Settled),
+    /// Some of a batch has to be sent again.
+    Delayed(BatchId),
     /// The journal was written, or could not be.
     Persisted {
         ok: bool,
@@ -91,7 +93,8 @@ pub enum Action {
 pub struct Settings {
     pub limits: Limits,
     pub poll_interval: Duration,
-    /// Batches on their way at most: more would wait in memory instead of in their files.
+    /// Batches at most that were not tried yet: more would wait in memory instead of in their files.
+    /// Those that have to be sent again are bounded by the buffer alone.
     pub max_batches: usize,
     pub record_overhead: usize,
     /// Deliver what is there, then end.
@@ -153,6 +156,7 @@ impl Machine {
                 let marks = self.ledger.settled(settled.id);
                 self.marks.extend(marks);
             }
+            Event::Delayed(id) => self.ledger.delayed(id),
             Event::Persisted { ok: true } => {
                 self.persist_after = None;
                 self.sync_due.get_or_insert(now + SYNC_EVERY);
@@ -247,7 +251,7 @@ impl Machine {
     /// Whether something may be read: back-pressure is this arithmetic and nothing else.
     pub fn has_credit(&self) -> bool {
         self.outstanding() < self.settings.limits.buffer
-            && self.ledger.unsettled() < self.settings.max_batches
+            && self.ledger.fresh() < self.settings.max_batches
             && self.ledger.uncommitted() < MAX_UNCOMMITTED
     }
 

@@ -1,6 +1,7 @@
 //! ONE flow: a source, a chain of processing, a destination. The four lower ranks meet only here.
 
 pub mod batch;
+mod cutter;
 pub mod driver;
 pub mod engine;
 pub mod ledger;

@@ -185,11 +185,10 @@ fn hole(data: &[u8], at: At) -> Option<Token> {
     }
     Some(match (at.end_of_file, at.flush) {
         (true, Flush::Everything) => Token::Hole { len: run },
-        // Room that a writer reserved and may still fill.
-        (true, _) => Token::Incomplete,
         // Keep enough for the next bytes to be known as the same hole.
         (false, _) if run > HOLE => Token::Hole { len: run - HOLE },
-        (false, _) => Token::Incomplete,
+        // Room that a writer reserved and may still fill, or too little to tell.
+        _ => Token::Incomplete,
     })
 }
 

@@ -76,8 +76,8 @@ impl Discover {
     }
 
     /// Lists what matches (and what was rotated away from a name that does) in the folders that changed since the last walk, or in all if `force`.
-    /// `wall` is the time of day in nanoseconds since 1970.
-    pub(super) fn walk<F: Fs>(&mut self, fs: &F, force: bool, wall: i64) -> Walk {
+    /// `now` is the time of day in nanoseconds since 1970.
+    pub(super) fn walk<F: Fs>(&mut self, fs: &F, force: bool, now: i64) -> Walk {
         let mut walk = Walk::default();
         let before = std::mem::take(&mut self.listed);
         for index in 0..self.patterns.len() {
@@ -91,7 +91,7 @@ impl Discover {
             let root = pattern.root();
             // Anew for each pattern: a folder may be reached under another name, and match by that one only.
             let mut visited = BTreeSet::new();
-            self.folder(fs, &root, depth, &before, force, wall, &mut visited, &mut walk);
+            self.folder(fs, &root, depth, &before, force, now, &mut visited, &mut walk);
         }
         walk.found.sort();
         walk.found.dedup();
@@ -106,7 +106,7 @@ impl Discover {
         depth: usize,
         before: &BTreeMap<PathBuf, Listed>,
         force: bool,
-        wall: i64,
+        now: i64,
         visited: &mut BTreeSet<(FileId, usize)>,
         walk: &mut Walk,
     ) {
@@ -141,10 +141,10 @@ impl Discover {
         };
         if depth > 0 {
             for sub in &subfolders {
-                self.folder(fs, sub, depth - 1, before, force, wall, visited, walk);
+                self.folder(fs, sub, depth - 1, before, force, now, visited, walk);
             }
         }
-        self.remember(folder, &stat, wall, subfolders);
+        self.remember(folder, &stat, now, subfolders);
     }
 
     fn list<F: Fs>(&self, fs: &F, folder: &Path, walk: &mut Walk) -> io::Result<Vec<PathBuf>> {
@@ -166,8 +166,8 @@ impl Discover {
         Ok(subfolders)
     }
 
-    fn remember(&mut self, folder: &Path, stat: &Stat, wall: i64, subfolders: Vec<PathBuf>) {
-        let racy = wall.saturating_sub(stat.mtime) < RACY_NANOS;
+    fn remember(&mut self, folder: &Path, stat: &Stat, now: i64, subfolders: Vec<PathBuf>) {
+        let racy = now.saturating_sub(stat.mtime) < RACY_NANOS;
         self.listed.insert(folder.to_owned(), Listed { mtime: stat.mtime, id: stat.id, racy, subfolders });
     }
 

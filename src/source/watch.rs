@@ -45,7 +45,7 @@ impl Hints {
                 hinted.lost |= !hinted.paths.contains(&path);
             }
         }
-        was_empty && !(hinted.paths.is_empty() && !hinted.lost)
+        was_empty && (hinted.lost || !hinted.paths.is_empty())
     }
 }
 

@@ -1,4 +1,10 @@
-use std::{ffi::OsStr, os::unix::ffi::OsStrExt, sync::Arc};
+//! What the journal must survive: torn tails, flipped bits, other versions, full disks.
+
+use std::{
+    ffi::OsStr,
+    os::unix::{ffi::OsStrExt, fs::PermissionsExt},
+    sync::Arc,
+};
 
 use proptest::prelude::*;
 
@@ -191,9 +197,17 @@ fn a_folder_that_was_deleted_is_made_again() {
     journal.write().unwrap();
     journal.sync().unwrap();
     assert_eq!(acked(&std::fs::read(&path).unwrap()), [20]);
-    use std::os::unix::fs::PermissionsExt;
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
     assert_eq!(std::fs::metadata(path.parent().unwrap()).unwrap().permissions().mode() & 0o777, 0o750);
+}
+
+#[test]
+fn a_checksum_in_capitals_is_a_damaged_one() {
+    let good = written();
+    let flipped = good.iter().position(u8::is_ascii_lowercase).unwrap();
+    let mut bad = good.clone();
+    bad[flipped] = bad[flipped].to_ascii_uppercase();
+    read(Path::new("j"), "web", &bad).unwrap_err();
 }
 
 proptest! {

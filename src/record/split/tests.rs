@@ -1,3 +1,5 @@
+//! What framing must hold for any bytes.
+
 use super::*;
 use proptest::prelude::*;
 

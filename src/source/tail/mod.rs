@@ -3,6 +3,7 @@
 
 mod births;
 mod copies;
+mod entry;
 mod look;
 mod moves;
 mod read;
@@ -16,13 +17,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use entry::{Entry, blank};
 pub use look::{Now, Scope};
 pub use read::{CHUNK, Chunk, Consumed, Read};
 pub use schedule::Pending;
 
 use crate::{
-    model::{Codec, FileId, FileRef, Generation, Mark, Place, Print},
-    source::{Options, StartAt, discover::Discover, fs::Fs, handle::Handle, rotation},
+    model::{Codec, FileId, FileRef, Generation, Mark, Place},
+    source::{Options, StartAt, discover::Discover, fs::Fs, rotation},
 };
 
 /// A map that iterates in the same order in every run, so that a simulation can be repeated.
@@ -31,7 +33,7 @@ type Map<K, V> = HashMap<K, V, BuildHasherDefault<xxhash_rust::xxh3::Xxh3Default
 /// A renamed or unlinked file that was quiet for this long is finished: what is left of its last line is a record.
 const FINISHED_AFTER: Duration = Duration::from_secs(2);
 /// A file that disappeared is remembered for this long, should it come back or turn up compressed.
-const REMEMBER_LOST: Duration = Duration::from_secs(3600);
+const REMEMBER_LOST: Duration = Duration::from_hours(1);
 /// Open files at most; one that was renamed away or unlinked with unread bytes does not count.
 const MAX_OPEN: usize = 512;
 
@@ -58,50 +60,6 @@ pub enum Notice {
     Truncated,
     /// A file went away with this many bytes unread.
     BytesLost(u64),
-}
-
-struct Entry<F> {
-    generation: Generation,
-    path: Arc<Path>,
-    /// Where a symbolic link led when the file was first seen.
-    home: Option<Box<Path>>,
-    id: FileId,
-    codec: Codec,
-    head: Print,
-    read: u64,
-    tail: Print,
-    acked: u64,
-    acked_tail: Print,
-    /// As last seen; for a compressed file, the archive's.
-    size: u64,
-    mtime: i64,
-    handle: Option<Handle<F>>,
-    /// Renamed away, unlinked, copied or compressed: nobody is expected to write to it for long.
-    rotated: bool,
-    /// Since when no name leads to it.
-    lost: Option<Instant>,
-    done: bool,
-    /// The configuration leaves it out by now: its place is kept, and it is not read.
-    parked: bool,
-    queued: bool,
-    /// Look at the bytes before the offset even if there seems to be nothing new.
-    verify: bool,
-    header_left: u32,
-    /// How far a line longer than a buffer was searched for its end.
-    long_line: Option<u64>,
-    /// Bytes to ask for with the next read.
-    want: usize,
-    pending: Pending,
-    refused: bool,
-    /// `run --once`: read no further than this.
-    until: Option<u64>,
-    last_look: u64,
-    /// Until which look it counts as active; 0: it is not in the list of those.
-    hot: u64,
-    /// When it was truncated: bytes that were known and not read.
-    unread: u64,
-    /// Read to its end by a handle after no name led to it any more.
-    drained: bool,
 }
 
 /// All files of one flow.
@@ -412,39 +370,5 @@ impl<F: Fs> Table<F> {
     /// Bytes at which reading stands, for checks from outside: (generation, acked, read).
     pub fn offsets(&self) -> Vec<(Generation, u64, u64)> {
         self.entries.iter().flatten().map(|e| (e.generation, e.acked, e.read)).collect()
-    }
-}
-
-fn blank<F>(path: Arc<Path>, id: FileId) -> Entry<F> {
-    Entry {
-        generation: Generation(0),
-        path,
-        home: None,
-        id,
-        codec: Codec::Plain,
-        head: Print::default(),
-        read: 0,
-        tail: Print::default(),
-        acked: 0,
-        acked_tail: Print::default(),
-        size: 0,
-        mtime: 0,
-        handle: None,
-        rotated: false,
-        lost: None,
-        done: false,
-        parked: false,
-        queued: false,
-        verify: false,
-        header_left: 0,
-        long_line: None,
-        want: 0,
-        pending: Pending::default(),
-        refused: false,
-        until: None,
-        last_look: 0,
-        hot: 0,
-        unread: 0,
-        drained: false,
     }
 }

@@ -18,7 +18,7 @@ use headwater::{
         engine::{Engine, Parts, Step},
         machine::{Event, Settings},
     },
-    model::{Generation, Settled},
+    model::{Generation, Print, Settled},
     record::{pipeline::Pipeline, split},
     source::{self, Pattern, StartAt, tail::Now},
     telemetry::counters::FlowCounters,
@@ -214,7 +214,7 @@ impl World {
             let state = self.sim.state();
             state.exists(&format!("{}.{n}", LOGS[log])) || state.exists(&format!("{}.{n}.gz", LOGS[log]))
         };
-        (1..).find(|n| !taken(n)).unwrap()
+        (1..1000).find(|n| !taken(n)).unwrap()
     }
 
     /// Moves `.1` to `.2` and so on, compressed ones too, to make `.1` free.
@@ -349,7 +349,7 @@ impl World {
         match (self.planted, &mut places) {
             (Planted::InodeAlone, Some(places)) => {
                 for place in places {
-                    (place.head, place.tail) = (Default::default(), Default::default());
+                    (place.head, place.tail) = (Print::default(), Print::default());
                 }
             }
             (Planted::RetireBeforeAcked, Some(places)) => {
@@ -461,6 +461,8 @@ impl World {
             match self.answer(&mut agent.flights[i].job)? {
                 Next::Now => {}
                 Next::Again { .. } => {
+                    let id = agent.flights[i].job.batch().id;
+                    agent.engine.handle(Event::Delayed(id), self.base + self.clock);
                     agent.flights[i].due = self.clock + Duration::from_millis(self.random.u64(1..2000));
                     if self.planted == Planted::BatchLostOnThrottle {
                         let flight = agent.flights.swap_remove(i);
@@ -628,7 +630,7 @@ impl World {
 fn contents(sim: &Sim, name: &str) -> Option<Vec<u8>> {
     let inode = sim.state().inode(name)?;
     let data = inode.lock().unwrap().data.clone();
-    if !name.ends_with(".gz") {
+    if std::path::Path::new(name).extension().is_none_or(|end| end != "gz") {
         return Some(data);
     }
     let mut plain = Vec::new();
