@@ -70,20 +70,39 @@ impl Notifier {
     /// Every flow either did something lately or has nothing to do.
     fn progress(&mut self, flows: &Flows, now: Instant) -> bool {
         self.seen.resize(flows.flows.len(), Seen { turns: 0, turned: now, replies: 0, replied: now });
-        flows.flows.iter().zip(&mut self.seen).all(|(flow, seen)| is_alive(flow, seen, now))
+        flows.flows.iter().zip(&mut self.seen).all(|(flow, seen)| seen.is_alive(Pulse::of(flow), now))
     }
 }
 
-fn is_alive(flow: &Flow, seen: &mut Seen, now: Instant) -> bool {
-    let (turns, replies) = (flow.status.turns(), flow.health.replies());
-    if turns != seen.turns {
-        (seen.turns, seen.turned) = (turns, now);
+/// What a flow shows of its life.
+#[derive(Clone, Copy)]
+struct Pulse {
+    /// Turns of its thread.
+    turns: u64,
+    /// Answers from its destination, and failures to reach it.
+    replies: u64,
+    /// Nothing is on its way, or what is on its way is held for a reason that is told.
+    may_be_silent: bool,
+}
+
+impl Pulse {
+    fn of(flow: &Flow) -> Self {
+        let may_be_silent = flow.status.in_flight() == 0 || flow.health.held().is_some();
+        Self { turns: flow.status.turns(), replies: flow.health.replies(), may_be_silent }
     }
-    // Nothing on its way, or held for a reason that is told: no silence to worry about.
-    if replies != seen.replies || flow.status.in_flight() == 0 || flow.health.held().is_some() {
-        (seen.replies, seen.replied) = (replies, now);
+}
+
+impl Seen {
+    /// Whether the flow did what it has to do lately.
+    fn is_alive(&mut self, pulse: Pulse, now: Instant) -> bool {
+        if pulse.turns != self.turns {
+            (self.turns, self.turned) = (pulse.turns, now);
+        }
+        if pulse.replies != self.replies || pulse.may_be_silent {
+            (self.replies, self.replied) = (pulse.replies, now);
+        }
+        now < self.turned + PATIENCE && now < self.replied + PATIENCE
     }
-    now < seen.turned + PATIENCE && now < seen.replied + PATIENCE
 }
 
 /// One line: files, bytes behind, rate, and what holds, if anything.
@@ -120,4 +139,34 @@ pub(super) fn bytes(n: f64) -> String {
         unit += 1;
     }
     if unit == 0 { format!("{n:.0} B") } else { format!("{n:.1} {}", units[unit]) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Pulses every ten seconds; whether the watchdog is still fed at the end.
+    fn fed(pulses: impl Iterator<Item = Pulse>) -> bool {
+        let start = Instant::now();
+        let mut seen = Seen { turns: 0, turned: start, replies: 0, replied: start };
+        let times = (1..).map(|i| start + i * Duration::from_secs(10));
+        pulses.zip(times).map(|(pulse, now)| seen.is_alive(pulse, now)).last().expect("there are pulses")
+    }
+
+    #[test]
+    fn an_idle_flow_is_alive_as_long_as_its_thread_goes_round() {
+        assert!(fed((1..30).map(|turns| Pulse { turns, replies: 0, may_be_silent: true })));
+    }
+
+    #[test]
+    fn a_thread_that_is_stuck_is_no_progress_although_the_process_lives() {
+        assert!(!fed((1..30).map(|turns| Pulse { turns: turns.min(3), replies: turns, may_be_silent: true })));
+    }
+
+    #[test]
+    fn a_delivery_that_says_nothing_is_no_progress_and_one_that_fails_aloud_is() {
+        assert!(!fed((1..30).map(|turns| Pulse { turns, replies: 2, may_be_silent: false })));
+        assert!(fed((1..30).map(|turns| Pulse { turns, replies: turns, may_be_silent: false })));
+        assert!(fed((1..30).map(|turns| Pulse { turns, replies: 2, may_be_silent: true })));
+    }
 }

@@ -137,9 +137,9 @@ impl<S: Storage> Journal<S> {
         Ok(())
     }
 
-    /// Makes what was written survive a power cut.
-    pub fn sync(&mut self) -> io::Result<()> {
-        let synced = self.storage.sync();
+    /// Makes what was written survive a power cut: at the return if `wait`, else soon.
+    pub fn sync(&mut self, wait: bool) -> io::Result<()> {
+        let synced = self.storage.sync(wait);
         if synced.is_err() {
             // The kernel may have dropped the pages: only a new file is known to be whole.
             self.size = None;

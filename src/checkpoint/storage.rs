@@ -6,6 +6,12 @@ use std::{
     io::{self, Read, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+    thread,
 };
 
 /// An append-only file that can be replaced as a whole.
@@ -14,7 +20,9 @@ pub trait Storage {
     fn read(&mut self) -> io::Result<Option<Vec<u8>>>;
     /// Adds bytes at the end. They survive the end of the process, and a power cut only after `sync`.
     fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
-    fn sync(&mut self) -> io::Result<()>;
+    /// Makes what was appended survive a power cut: at the return if `wait`, else soon; then the error of an earlier call
+    /// is reported by a later one.
+    fn sync(&mut self, wait: bool) -> io::Result<()>;
     /// Puts `bytes` in the place of all there is; durable when it returns.
     fn replace(&mut self, bytes: &[u8]) -> io::Result<()>;
     /// The name for messages.
@@ -26,13 +34,62 @@ pub trait Storage {
 pub struct DiskStorage {
     path: PathBuf,
     file: Option<fs::File>,
+    syncer: Syncer,
+}
+
+/// A thread that calls fsync: on a busy disk that takes seconds, in which a flow has better things to do.
+#[derive(Debug, Default)]
+struct Syncer {
+    requests: Option<mpsc::Sender<fs::File>>,
+    state: Arc<SyncState>,
+}
+
+#[derive(Debug, Default)]
+struct SyncState {
+    pending: AtomicUsize,
+    failure: Mutex<Option<io::Error>>,
+}
+
+impl Syncer {
+    /// The error of an earlier request, once.
+    fn failure(&self) -> Option<io::Error> {
+        self.state.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn request(&mut self, file: &fs::File) -> io::Result<()> {
+        // One that has not begun yet will cover what was appended until it does.
+        if self.state.pending.load(Ordering::Acquire) >= 2 {
+            return Ok(());
+        }
+        let requests = match &self.requests {
+            Some(requests) => requests,
+            None => self.requests.insert(start_syncing(Arc::clone(&self.state))?),
+        };
+        let file = file.try_clone()?;
+        self.state.pending.fetch_add(1, Ordering::AcqRel);
+        requests.send(file).map_err(|_| io::Error::other("the thread that calls fsync is gone"))
+    }
+}
+
+/// Ends when the sender is dropped.
+fn start_syncing(state: Arc<SyncState>) -> io::Result<mpsc::Sender<fs::File>> {
+    let (requests, files) = mpsc::channel::<fs::File>();
+    thread::Builder::new().name("checkpoint-sync".to_owned()).spawn(move || {
+        for file in files {
+            if let Err(error) = file.sync_data() {
+                *state.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+            }
+            state.pending.fetch_sub(1, Ordering::AcqRel);
+        }
+    })?;
+    Ok(requests)
 }
 
 impl DiskStorage {
     /// Touches nothing yet.
     #[must_use]
     pub fn new(path: PathBuf) -> Self {
-        Self { path, file: None }
+        Self { path, file: None, syncer: Syncer::default() }
     }
 
     fn folder(&self) -> &Path {
@@ -70,8 +127,12 @@ impl Storage for DiskStorage {
         self.file.as_mut().expect("just opened").write_all(bytes)
     }
 
-    fn sync(&mut self) -> io::Result<()> {
-        self.file.as_ref().map_or(Ok(()), fs::File::sync_data)
+    fn sync(&mut self, wait: bool) -> io::Result<()> {
+        let Some(file) = &self.file else { return Ok(()) };
+        if let Some(error) = self.syncer.failure() {
+            return Err(error);
+        }
+        if wait { file.sync_data() } else { self.syncer.request(file) }
     }
 
     fn replace(&mut self, bytes: &[u8]) -> io::Result<()> {

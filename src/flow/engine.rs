@@ -126,7 +126,8 @@ impl<F: Fs, S: Storage> Engine<F, S> {
                 Step::Worked
             }
             Action::Sync => {
-                let ok = self.journal.sync().is_ok();
+                // Only the last one is worth waiting for.
+                let ok = self.journal.sync(self.machine.is_ending()).is_ok();
                 self.machine.handle(Event::Synced { ok }, now.mono);
                 Step::Worked
             }

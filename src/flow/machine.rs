@@ -285,8 +285,11 @@ impl Machine {
         let poll = self.next_look <= now && !(self.settings.once && self.looked);
         if poll || self.hints_lost || std::mem::take(&mut self.work.look_again) {
             self.next_look = now + self.settings.poll_interval;
-            self.hints.clear();
             let all = std::mem::take(&mut self.hints_lost) || !self.settings.hints;
+            if all {
+                // A poll looks at some files only; this looks at those that were hinted at, too.
+                self.hints.clear();
+            }
             self.looked = true;
             return Some(if all { Look::All } else { Look::Due });
         }
@@ -303,5 +306,66 @@ impl Machine {
         let reading = [Some(self.next_look), hinted, self.work.timer].into_iter().filter(|_| !self.is_ending());
         let times = reading.chain([persist, self.open.due(), self.sync_due]).flatten();
         times.min().unwrap_or(now + SYNC_EVERY).max(now + Duration::from_micros(100))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn machine(now: Instant) -> Machine {
+        let limits = Limits { batch_records: 2, batch_bytes: 1024, batch_age: Duration::from_secs(1), buffer: 4096 };
+        let poll_interval = Duration::from_secs(1);
+        let settings =
+            Settings { limits, poll_interval, max_batches: 4, record_overhead: 10, once: false, hints: true };
+        Machine::new(settings, now)
+    }
+
+    #[test]
+    fn a_hint_is_not_forgotten_over_a_poll_that_is_due_at_the_same_time() {
+        let start = Instant::now();
+        let mut machine = machine(start);
+        assert!(matches!(machine.next(start), Action::Look(Look::All)));
+        let later = start + Duration::from_secs(2);
+        machine.handle(Event::Hint("/log".into()), later);
+        let looks = [machine.next(later), machine.next(later)];
+        assert!(looks.iter().any(|a| matches!(a, Action::Look(Look::Due))), "{looks:?}");
+        assert!(looks.iter().any(|a| matches!(a, Action::Look(Look::Hinted(p)) if p.len() == 1)), "{looks:?}");
+    }
+
+    #[test]
+    fn a_look_at_everything_answers_the_hints_too() {
+        let start = Instant::now();
+        let mut machine = machine(start);
+        machine.handle(Event::Hint("/log".into()), start);
+        assert!(matches!(machine.next(start), Action::Look(Look::All)));
+        assert!(matches!(machine.next(start), Action::Wait(_)));
+    }
+
+    #[test]
+    fn nothing_is_read_while_the_buffer_is_full() {
+        let start = Instant::now();
+        let mut machine = machine(start);
+        let _ = machine.next(start);
+        machine.handle(Event::Worked(Work { readable: true, ..Work::default() }), start);
+        assert!(matches!(machine.next(start), Action::Read));
+        machine.open_batch().data().extend_from_slice(&[b'x'; 5000]);
+        assert!(matches!(machine.next(start), Action::Wait(_)));
+    }
+
+    #[test]
+    fn an_open_batch_is_sent_when_it_is_old_enough_even_if_it_holds_nothing_to_deliver() {
+        use crate::model::{Generation, Print};
+        let start = Instant::now();
+        let mut machine = machine(start);
+        let _ = machine.next(start);
+        let mark = Mark { generation: Generation(1), end: 10, tail: Print::default() };
+        machine.open_batch().mark(mark, start);
+        let due = start + Duration::from_secs(1);
+        assert!(matches!(machine.next(start), Action::Wait(until) if until <= due));
+        let persisted = std::iter::repeat_with(|| machine.next(due))
+            .take(4)
+            .any(|a| matches!(a, Action::Persist(m) if m == [mark]));
+        assert!(persisted);
     }
 }

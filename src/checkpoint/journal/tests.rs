@@ -31,7 +31,7 @@ impl Storage for Memory {
         self.bytes.as_mut().unwrap().extend_from_slice(&bytes[..written]);
         if self.full { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
     }
-    fn sync(&mut self) -> io::Result<()> {
+    fn sync(&mut self, _wait: bool) -> io::Result<()> {
         Ok(())
     }
     fn replace(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -195,7 +195,8 @@ fn a_folder_that_was_deleted_is_made_again() {
     journal.write().unwrap();
     journal.ack(mark(1, 20), 1);
     journal.write().unwrap();
-    journal.sync().unwrap();
+    journal.sync(false).unwrap();
+    journal.sync(true).unwrap();
     assert_eq!(acked(&std::fs::read(&path).unwrap()), [20]);
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
     assert_eq!(std::fs::metadata(path.parent().unwrap()).unwrap().permissions().mode() & 0o777, 0o750);

@@ -56,3 +56,47 @@ fn the_watchdog_is_fed_while_the_destination_is_down() {
     heard.expect("WATCHDOG=1", 8);
     agent.stop();
 }
+
+/// What `run --once` over one line logs, with these arguments and environment.
+fn logged(arguments: &[&str], prepare: impl FnOnce(&mut Command, &std::fs::File)) -> String {
+    let site = Site::new();
+    site.configure_raw(&format!(
+        "state_dir: {}\nflows: [{{ name: test, source: {{ paths: {} }}, destination: {{ stdout: {{}} }} }}]\n",
+        site.state_dir().display(),
+        site.log("app.log").display(),
+    ));
+    Writer::new(&site.log("app.log"), "a").lines(1);
+    let log = std::fs::File::create(site.path("stderr")).expect("a file for stderr");
+    let mut command = command(&site, &["run", "--once"]);
+    command.args(arguments).stdout(std::process::Stdio::null()).stderr(log.try_clone().expect("one more descriptor"));
+    prepare(&mut command, &log);
+    assert!(command.status().expect("the agent can be started").success());
+    std::fs::read_to_string(site.path("stderr")).expect("the log is text")
+}
+
+#[test]
+fn the_log_is_plain_text_without_colours_or_progress_where_no_terminal_is() {
+    let log = logged(&[], |_, _| ());
+    assert!(log.contains("INFO flow started flow=\"test\""), "{log}");
+    assert!(!log.contains(['\x1b', '\r']), "{log:?}");
+}
+
+#[test]
+fn the_log_is_json_on_request() {
+    let log = logged(&["--log-format", "json"], |_, _| ());
+    assert!(log.lines().count() > 0);
+    for line in log.lines() {
+        let line: serde_json::Value = serde_json::from_str(line).expect("a log line is JSON");
+        assert!(line["level"].is_string() && line["message"].is_string() && line["timestamp"].is_string(), "{line}");
+    }
+}
+
+#[test]
+fn the_journal_gets_priorities_and_keeps_the_time_itself() {
+    use std::os::unix::fs::MetadataExt as _;
+    let log = logged(&[], |command, log| {
+        let stream = log.metadata().expect("an open file");
+        command.env("JOURNAL_STREAM", format!("{}:{}", stream.dev(), stream.ino()));
+    });
+    assert!(log.starts_with("<6>flow started flow=\"test\""), "{log}");
+}

@@ -51,7 +51,7 @@ impl Storage for Store {
         Ok(())
     }
 
-    fn sync(&mut self) -> io::Result<()> {
+    fn sync(&mut self, _wait: bool) -> io::Result<()> {
         let mut bytes = self.0.lock().unwrap();
         if bytes.fails {
             return Err(io::Error::other("simulated fsync error"));
