@@ -233,9 +233,7 @@ fn no_hint_is_lost_in_a_hundred_appends_to_two_hundred_quiet_files() {
     for n in 0..100 {
         append(&path(n * 7 % 200), "another\n");
         let start = Instant::now();
-        if !until(SOON, || kinesis.count() > 200 + n) {
-            panic!("append {n} was not noticed");
-        }
+        assert!(until(SOON, || kinesis.count() > 200 + n), "append {n} was not noticed");
         late.extend(Some(start.elapsed()).filter(|took| *took > MAX_AGE + Duration::from_secs(1)));
     }
     assert!(late.is_empty(), "{} of 100 came late: {late:?}", late.len());

@@ -199,7 +199,7 @@ fn two_patterns_that_reach_a_folder_under_two_names_both_find_their_files() {
     symlink("real", site.log("link")).expect("a new link");
     symlink("../real", site.log("other/link")).expect("a new link");
     for name in ["a.log", "a.txt", "a.csv"] {
-        append(&site.log("real").join(name), &format!("{name}\n"));
+        append(&site.log("real").join(name), format!("{name}\n"));
     }
     let agent = Agent::run(&site);
     expect("a line of each", SOON, || kinesis.count() >= 3);

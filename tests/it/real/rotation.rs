@@ -300,7 +300,7 @@ fn check_false_archive(test: &str, packer: Packer, end: &str) {
     }
     let (site, kinesis, _) = start();
     let head = "the same first lines in every file\n".repeat(60);
-    let lines = |what: &str| (0..500).map(|n| format!("{what} {n}\n")).collect::<String>();
+    let lines = |what: &str| (0..500).map(|n| format!("{what} {n}\n")).collect::<Vec<_>>().concat();
     fs::write(site.log("app.log"), head.clone() + &lines("first")).expect("the disk takes it");
     let agent = Agent::run(&site);
     expect("the first file", SOON, || kinesis.count() >= 560);

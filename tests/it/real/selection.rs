@@ -31,8 +31,8 @@ fn an_excluded_file_is_not_delivered_and_neither_is_what_it_is_rotated_to() {
     let agent = Agent::run(&site);
     let mut wanted = Vec::new();
     for round in 0..4 {
-        append(&site.log("debug.log"), &format!("debug {round}\n"));
-        append(&site.log("a.tmp.log"), &format!("scratch {round}\n"));
+        append(&site.log("debug.log"), format!("debug {round}\n"));
+        append(&site.log("a.tmp.log"), format!("scratch {round}\n"));
         wanted.push(format!("app {round}\n"));
         append(&site.log("app.log"), &wanted[wanted.len() - 1]);
         expect("the file that is not excluded", SOON, || kinesis.count() >= wanted.len());
@@ -53,7 +53,7 @@ fn check_left_out_later(later: impl Fn(Yaml) -> Yaml) {
     let all = Yaml::new("*.log", &kinesis.url());
     let (mut wanted, mut left_out) = (Vec::new(), Vec::new());
     let add = |name: &str, text: &str, to: &mut Vec<String>| {
-        append(&site.log(name), &format!("{name} {text}\n"));
+        append(&site.log(name), format!("{name} {text}\n"));
         to.push(format!("{name} {text}\n"));
     };
     site.configure(&all);
