@@ -168,6 +168,8 @@ impl<F: Fs> Table<F> {
             return;
         };
         self.entry_mut(key).last_look = self.looks;
+        // A file that is left out by its old name, and by this one is not, is followed again.
+        self.entry_mut(key).parked = false;
         if at_path == Some(key) {
             return self.judge(key, Some(stat), now, findings);
         }
@@ -197,6 +199,10 @@ impl<F: Fs> Table<F> {
 
     fn check(&mut self, key: Key, now: Now, findings: &mut Findings) {
         self.entry_mut(key).last_look = self.looks;
+        // As if nobody had looked since: whatever becomes of it is found out when it is followed again.
+        if self.entry(key).parked {
+            return;
+        }
         let seen = match self.fs.stat(&self.entry(key).path) {
             Ok(stat) => Some(stat),
             Err(e) if e.kind() == io::ErrorKind::NotFound => None,

@@ -192,6 +192,8 @@ impl<F: Fs> Table<F> {
             verify: true,
             rotated: place.rotated,
             lost: place.lost.then_some(now),
+            // As far as it can be told now: where the link leads today, older targets may be, too.
+            home: self.fs.resolve(&place.path).map(PathBuf::into_boxed_path),
             header_left: if place.acked == 0 { self.framing.header_lines } else { 0 },
             ..blank(place.path, place.id)
         };

@@ -1,11 +1,16 @@
 //! The real binary, driven from outside: `headwater` as a process, real files, a Kinesis with faults.
 
 mod commands;
+mod content;
 mod disk;
 mod errors;
+mod files;
+mod folders;
 mod follow;
 mod logrotate;
 mod network;
 mod once;
 mod restart;
+mod rotation;
+mod selection;
 mod service;

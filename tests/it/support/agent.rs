@@ -5,7 +5,7 @@ use std::{
     ffi::{OsStr, OsString},
     fs::{self, File, OpenOptions},
     io::{Read as _, Seek as _},
-    os::unix::process::ExitStatusExt as _,
+    os::unix::process::{CommandExt as _, ExitStatusExt as _},
     path::PathBuf,
     process::{Child, Command, ExitStatus, Output, Stdio},
     time::Duration,
@@ -13,7 +13,7 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{SOON, expect, site::Site, until};
+use super::{SOON, expect, site::Site, skipped, until};
 
 /// A running agent.
 pub(crate) struct Agent {
@@ -81,8 +81,17 @@ impl Agent {
 
     /// Bytes of memory it holds now.
     pub(crate) fn resident(&self) -> u64 {
+        self.memory("VmRSS:")
+    }
+
+    /// Most bytes of memory it ever held.
+    pub(crate) fn most_resident(&self) -> u64 {
+        self.memory("VmHWM:")
+    }
+
+    fn memory(&self, key: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("a running process");
-        let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).expect("VmRSS is always there");
+        let line = status.lines().find_map(|l| l.strip_prefix(key)).expect("it is always there");
         line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number of kB") * 1024
     }
 
@@ -117,6 +126,25 @@ impl Drop for Agent {
 /// The binary under test: the one just built, or an installed one that `HEADWATER_TEST_BINARY` names.
 pub(crate) fn binary() -> OsString {
     std::env::var_os("HEADWATER_TEST_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_headwater").into())
+}
+
+/// The same as a user without privileges, to whom the site belongs from now on: nothing is forbidden to root.
+/// `None`, and the test says so, where that user cannot even run the binary.
+pub(crate) fn unprivileged(site: &Site, test: &str, arguments: &[&str]) -> Option<Command> {
+    const NOBODY: u32 = 65534;
+    let mut command = command(site, arguments);
+    if !rustix::process::getuid().is_root() {
+        return Some(command);
+    }
+    site.give_to(NOBODY);
+    command.uid(NOBODY).gid(NOBODY);
+    let mut version = bare(site, binary());
+    version.uid(NOBODY).gid(NOBODY).arg("--version").stdout(Stdio::null());
+    if version.status().is_ok_and(|s| s.success()) {
+        return Some(command);
+    }
+    skipped(test, "the binary is out of reach for other users");
+    None
 }
 
 /// The binary with `-c` the site's configuration.

@@ -49,6 +49,15 @@ impl Site {
         fs::write(self.config_file(), text).expect("the configuration can be written");
     }
 
+    /// Makes everything so far belong to a user; what the test makes later is the test's.
+    pub(crate) fn give_to(&self, user: u32) {
+        let give = |path: &Path| std::os::unix::fs::chown(path, Some(user), Some(user)).expect("root may give away");
+        give(self.folder.path());
+        for entry in fs::read_dir(self.folder.path()).expect("the site can be listed") {
+            give(&entry.expect("an entry of the site").path());
+        }
+    }
+
     /// The dead letters of the flow, parsed.
     pub(crate) fn dead_letters(&self) -> Vec<serde_json::Value> {
         let text = fs::read_to_string(self.state_dir().join("dead-letters/test.jsonl")).unwrap_or_default();
@@ -61,7 +70,7 @@ impl Site {
 pub(crate) struct Yaml {
     top: Vec<String>,
     aws: Vec<String>,
-    paths: String,
+    paths: Vec<String>,
     source: Vec<String>,
     process: Vec<String>,
     destination: String,
@@ -75,13 +84,33 @@ impl Yaml {
         Self {
             top: Vec::new(),
             aws: vec!["region: eu-west-1".into(), format!("endpoint_url: {endpoint}")],
-            paths: glob.to_owned(),
+            paths: vec![glob.to_owned()],
             source: vec!["start_at: beginning".into(), "poll_interval: 50ms".into()],
             process: Vec::new(),
             destination: "kinesis: { stream: logs }".into(),
             batch: "{ max_age: 50ms }".into(),
             flow: Vec::new(),
         }
+    }
+
+    /// Other paths under `logs/`, instead of those so far.
+    pub(crate) fn paths(mut self, glob: &str) -> Self {
+        self.paths = vec![glob.into()];
+        self
+    }
+
+    /// More paths under `logs/`.
+    pub(crate) fn also(mut self, glob: &str) -> Self {
+        self.paths.push(glob.into());
+        self
+    }
+
+    /// A line under `source:`; it takes the place of an earlier one with the same key.
+    pub(crate) fn source(mut self, line: &str) -> Self {
+        let key = |l: &str| l.split(':').next().map(str::to_owned);
+        self.source.retain(|l| key(l) != key(line));
+        self.source.push(line.into());
+        self
     }
 
     /// A line at the top level.
@@ -132,7 +161,8 @@ impl Yaml {
         put(0, "flows:");
         put(2, "- name: test");
         put(4, "source:");
-        put(6, &format!("paths: \"{}\"", folder.join("logs").join(&self.paths).display()));
+        put(6, "paths:");
+        self.paths.iter().for_each(|p| put(8, &format!("- \"{}\"", folder.join("logs").join(p).display())));
         self.source.iter().for_each(|l| put(6, l));
         if !self.process.is_empty() {
             put(4, "process:");

@@ -88,6 +88,22 @@ pub(crate) fn assert_all_once<R: AsRef<[u8]>>(records: &[R], tag: &str, written:
     }
 }
 
+/// Fails unless `records` are exactly these, in any order.
+#[track_caller]
+pub(crate) fn assert_exactly<R: AsRef<[u8]>, W: AsRef<[u8]>>(records: &[R], wanted: &[W]) {
+    let texts = |all: Vec<&[u8]>| {
+        let mut all: Vec<String> = all.iter().map(|r| String::from_utf8_lossy(&r[..r.len().min(200)]).into()).collect();
+        all.sort();
+        all
+    };
+    let (got, wanted): (Vec<&[u8]>, Vec<&[u8]>) =
+        (records.iter().map(AsRef::as_ref).collect(), wanted.iter().map(AsRef::as_ref).collect());
+    let (mut a, mut b) = (got.clone(), wanted.clone());
+    a.sort_unstable();
+    b.sort_unstable();
+    assert!(a == b, "got {:?}\nwanted {:?}", texts(got), texts(wanted));
+}
+
 fn index(number: u64) -> usize {
     usize::try_from(number).expect("a test has fewer lines than memory")
 }

@@ -75,6 +75,13 @@ impl Writer {
         self.file = open(&self.path);
     }
 
+    /// Goes on at another path, its old file closed.
+    pub(crate) fn onto(self, path: &Path) -> Self {
+        let Self { tag, file, written, rotations, .. } = self;
+        drop(file);
+        Self { tag, path: path.to_owned(), file: open(path), written, rotations }
+    }
+
     /// Rotates as logrotate does: `.1` becomes `.2` and so on; nothing is deleted.
     pub(crate) fn rotate(&mut self, rotation: Rotation) {
         self.shift(1).expect("rotated files can be renamed");
@@ -104,6 +111,11 @@ impl Writer {
         self.shift(number + 1)?;
         fs::rename(self.rotated(number), self.rotated(number + 1))
     }
+}
+
+/// Adds to a file, which is made if need be.
+pub(crate) fn append(path: &Path, bytes: impl AsRef<[u8]>) {
+    open(path).write_all(bytes.as_ref()).expect("the disk takes it");
 }
 
 fn open(path: &Path) -> File {
