@@ -196,6 +196,7 @@ pub struct Mark {
 
 /// What is durable about a file that is followed.
 #[derive(Clone, PartialEq, Eq, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about one file")]
 pub struct Place {
     pub generation: Generation,
     /// Where it was last seen.
@@ -211,6 +212,8 @@ pub struct Place {
     pub mtime: i64,
     /// It was renamed away, copied or compressed: nobody is expected to write to it for long.
     pub rotated: bool,
+    /// It got its name, which the configuration leaves out, while it was followed: it is read to its end all the same.
+    pub moved_out: bool,
     /// No name led to it any more when it was last looked for.
     pub lost: bool,
     /// Nothing is left to read and the file cannot change (a compressed copy of what was delivered).

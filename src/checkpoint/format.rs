@@ -31,6 +31,7 @@ pub enum Line {
 
 /// See [`Place`].
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about one file")]
 pub struct FileLine {
     pub generation: String,
     pub path: String,
@@ -47,6 +48,8 @@ pub struct FileLine {
     pub mtime: i64,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub rotated: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub moved_out: bool,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub lost: bool,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -103,6 +106,7 @@ impl From<&Place> for Line {
             tail: print(place.tail),
             mtime: place.mtime,
             rotated: place.rotated,
+            moved_out: place.moved_out,
             lost: place.lost,
             done: place.done,
         })
@@ -141,6 +145,7 @@ impl FileLine {
             tail: parse_print(&self.tail)?,
             mtime: self.mtime,
             rotated: self.rotated,
+            moved_out: self.moved_out,
             lost: self.lost,
             done: self.done,
         })

@@ -58,6 +58,7 @@ fn place(generation: u64, path: &[u8], acked: u64) -> Place {
         tail: Print::of_tail(path),
         mtime: 17,
         rotated: false,
+        moved_out: false,
         lost: false,
         done: false,
     }

@@ -28,6 +28,8 @@ pub(super) struct Entry<F> {
     pub(super) handle: Option<Handle<F>>,
     /// Renamed away, unlinked, copied or compressed: nobody is expected to write to it for long.
     pub(super) rotated: bool,
+    /// It got a name that the configuration leaves out while it was followed.
+    pub(super) moved_out: bool,
     /// Since when no name leads to it.
     pub(super) lost: Option<Instant>,
     pub(super) done: bool,
@@ -71,6 +73,7 @@ pub(super) fn blank<F>(path: Arc<Path>, id: FileId) -> Entry<F> {
         mtime: 0,
         handle: None,
         rotated: false,
+        moved_out: false,
         lost: None,
         done: false,
         parked: false,

@@ -186,8 +186,10 @@ impl<F: Fs> Table<F> {
             size: place.acked,
             mtime: place.mtime,
             done: place.done,
-            parked: self.discover.is_excluded(&place.path)
-                || (!place.rotated && !self.discover.is_candidate(&place.path)),
+            moved_out: place.moved_out,
+            parked: !place.moved_out
+                && (self.discover.is_excluded(&place.path)
+                    || (!place.rotated && !self.discover.is_candidate(&place.path))),
             // Until it was compared, the file of that name may be any file.
             verify: true,
             rotated: place.rotated,
@@ -300,6 +302,7 @@ impl<F: Fs> Table<F> {
             tail: e.acked_tail,
             mtime: e.mtime,
             rotated: e.rotated,
+            moved_out: e.moved_out,
             lost: e.lost.is_some(),
             // Not before all of it has settled: a restart would never read it again.
             done: e.done && e.acked == e.read,

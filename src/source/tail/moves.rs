@@ -30,9 +30,11 @@ impl<F: Fs> Table<F> {
         self.displace(key);
         let matches = self.discover.matches(&path);
         let path: Arc<Path> = path.into();
+        let moved_out = self.discover.is_excluded(&path);
         let old = self.set_path(key, Arc::clone(&path));
         self.lost.retain(|k| *k != key);
         let e = self.entry_mut(key);
+        e.moved_out = moved_out;
         e.lost = None;
         e.home = None;
         e.rotated |= !matches || rotation::is_rotated(&old, &path);
@@ -133,8 +135,10 @@ impl<F: Fs> Table<F> {
         self.lost.retain(|k| *k != key);
         let path: Arc<Path> = to.path.clone().into();
         let drained = self.entry(key).drained;
+        let moved_out = self.discover.is_excluded(&path);
         let old = self.set_path(key, Arc::clone(&path));
         let e = self.entry_mut(key);
+        e.moved_out = moved_out;
         e.rotated |= old != path;
         tracing::info!(from = %old.display(), to = %path.display(), offset = e.read, "file goes on under another name");
         (e.id, e.codec, e.home, e.lost) = (to.stat.id, to.codec, None, None);

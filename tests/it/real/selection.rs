@@ -178,3 +178,23 @@ fn a_file_left_out_by_one_of_its_names_is_followed_by_the_other() {
     Agent::once(&site, SOON);
     assert_exactly(&kinesis.see(Ledger::data), &["one\n", "two\n", "three\n"]);
 }
+#[test]
+fn what_is_left_of_a_file_is_delivered_although_it_was_packed_to_an_excluded_name() {
+    let (site, kinesis) = (Site::new(), Kinesis::start());
+    let yaml = Yaml::new("app.log*", &kinesis.url()).source("exclude: '*.gz'").top("shutdown_timeout: 200ms");
+    site.configure(&yaml);
+    let mut writer = Writer::new(&site.log("app.log"), "a");
+    writer.lines(100);
+    Agent::once(&site, SOON);
+    writer.lines(5000);
+    writer.rotate(crate::support::writer::Rotation::Rename);
+    let packed = Command::new("gzip").arg(site.log("app.log.1")).status();
+    assert!(packed.is_ok_and(|s| s.success()), "gzip failed");
+    kinesis.set(Fault::UNAVAILABLE);
+    let agent = Agent::run(&site);
+    expect("an attempt", SOON, || kinesis.see(|l| l.requests > 3));
+    agent.stop();
+    kinesis.set(Fault::Pass);
+    Agent::once(&site, SOON);
+    kinesis.see(|l| assert_all_once(&l.data(), "a", 5100, 0));
+}
