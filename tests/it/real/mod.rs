@@ -4,6 +4,7 @@ mod commands;
 mod content;
 mod disk;
 mod errors;
+mod examples;
 mod files;
 mod folders;
 mod follow;

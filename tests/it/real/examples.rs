@@ -1,0 +1,91 @@
+//! Every file of `config-examples/`, run as it stands but for its folders: what its comments promise comes out.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use crate::support::{
+    SOON,
+    agent::{Agent, command, output},
+    expect,
+    faults::Kinesis,
+    site::Site,
+};
+
+/// An example: a log with its text, and what the stream then holds (`@` stands for the logs' folder).
+type Case = (&'static str, &'static [(&'static str, &'static str)], &'static [&'static str]);
+
+const CASES: [Case; 5] = [
+    (
+        "csv-output.yaml",
+        &[("sensors/a.txt", "time sensor value\n---- ------ -----\n10:00 t1 20.5\nbroken\n10:01 t1 -3\n")],
+        &["10:00;unknown;t1;20.5\n", "10:01;unknown;t1;-3\n"],
+    ),
+    (
+        "java-multiline.yaml",
+        &[("billing/a.log", "2026-11-20 10:00:00,1 ERROR boom\n\tat x.Y\n2026-11-20 10:00:01,2 INFO fine\n")],
+        &["boom\\n\\tat x.Y", "\"level\":\"INFO\",\"message\":\"fine\",\"service\":\"billing\""],
+    ),
+    (
+        "json-app.yaml",
+        &[("app/events.log", "{\"n\":1.10}\nnot json\n"), ("app/audit.log", "who did what\n")],
+        &["{\"n\":1.10,\"environment\":\"production\",\"host\":", "who did what\n"],
+    ),
+    (
+        "nginx-to-kinesis.yaml",
+        &[("nginx/site/access.log", "::1 - - [20/Nov/2026:10:00:00 +0000] \"GET / HTTP/1.1\" 200 5 \"-\" \"curl\"\n")],
+        &["\"request\":\"GET / HTTP/1.1\",\"response\":\"200\",\"bytes\":\"5\",\"referrer\":\"-\",\"agent\":\"curl\""],
+    ),
+    ("quickstart-stdout.yaml", &[("app.log", "one\ntwo\n")], &["one\n", "two\n"]),
+];
+
+fn examples() -> BTreeMap<String, String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("config-examples");
+    fs::read_dir(folder)
+        .expect("the examples are there")
+        .map(|entry| entry.expect("a name").path())
+        .map(|path| {
+            let name = path.file_name().expect("a file").to_string_lossy().into_owned();
+            (name, fs::read_to_string(&path).expect("an example is text"))
+        })
+        .collect()
+}
+
+/// The example with its folders inside the site, and without the role that no service here can give.
+fn adapted(site: &Site, text: &str) -> String {
+    let logs = site.log("").display().to_string();
+    let logs = logs.trim_end_matches('/');
+    let keep = |line: &&str| !["state_dir:", "role_arn:", "external_id:"].iter().any(|k| line.trim().starts_with(k));
+    let text: String = text.lines().filter(keep).map(|line| format!("{line}\n")).collect();
+    let text = text.replace("/var/spool/sensors", &format!("{logs}/sensors")).replace("/var/log", logs);
+    format!("state_dir: {}\n{text}", site.state_dir().display())
+}
+
+#[test]
+fn every_example_is_run_and_delivers_what_it_says() {
+    let mut texts = examples();
+    for (name, logs, expected) in CASES {
+        let text = texts.remove(name).unwrap_or_else(|| panic!("{name} is gone; take its case out"));
+        let (site, kinesis) = (Site::new(), Kinesis::start());
+        site.configure_raw(&adapted(&site, &text));
+        for (log, content) in logs {
+            let path = site.log(log);
+            fs::create_dir_all(path.parent().expect("a folder")).expect("a folder for the log");
+            fs::write(path, content).expect("the log can be written");
+        }
+        let mut once = command(&site, &["run", "--once"]);
+        once.env("AWS_REGION", "eu-west-1").env("AWS_ENDPOINT_URL_KINESIS", kinesis.url());
+        let mut records: Vec<String> = if name.contains("stdout") {
+            let said = String::from_utf8(output(once).stdout).expect("the log was text");
+            said.split_inclusive('\n').map(str::to_owned).collect()
+        } else {
+            let mut agent = Agent::start(&site, once);
+            expect("the agent to end", SOON, || !agent.alive());
+            kinesis.see(|l| l.data().iter().map(|d| String::from_utf8_lossy(d).into_owned()).collect())
+        };
+        for part in expected {
+            let found = records.iter().position(|r| r.contains(part));
+            records.remove(found.unwrap_or_else(|| panic!("{name}: no record holds {part:?} among {records:?}")));
+        }
+        assert!(records.is_empty(), "{name}: not expected: {records:?}");
+    }
+    assert!(texts.is_empty(), "examples without a case: {:?}", texts.keys());
+}
