@@ -43,11 +43,13 @@ unit: examples
 		echo "systemd/headwater.service: valid"; \
 	fi
 
-# Needs cargo-fuzz. Without sanitizers it runs on the stable toolchain.
+# Needs cargo-fuzz and a C++ compiler. Without sanitizers it runs on the stable toolchain. What it finds goes to
+# fuzz/found, not to the corpus: it is thousands of files.
 fuzz:
 	@set -e; cd fuzz; for target in $(FUZZ_TARGETS); do \
 		echo "== $$target, $(FUZZ_SECONDS) s"; \
-		RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run -s none "$$target" -- -max_total_time=$(FUZZ_SECONDS); \
+		mkdir -p "found/$$target"; \
+		RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run -s none "$$target" "found/$$target" "corpus/$$target" -- -max_total_time=$(FUZZ_SECONDS); \
 	done
 
 bench:

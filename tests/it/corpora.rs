@@ -8,12 +8,22 @@ use regex::bytes::RegexBuilder;
 
 #[path = "../../fuzz/fuzz_targets/check/mod.rs"]
 mod check;
+#[path = "../../fuzz/fuzz_targets/check/checkpoint.rs"]
+mod checkpoint;
+#[path = "../../fuzz/fuzz_targets/check/split.rs"]
+mod split;
 
 type Target = fn(&[u8]);
 
 /// One entry for each folder of the corpus.
-const TARGETS: [(&str, Target); 4] =
-    [("config", config), ("parse_access", parse_access), ("parse_json", parse_json), ("parse_regex", parse_regex)];
+const TARGETS: [(&str, Target); 6] = [
+    ("checkpoint", checkpoint::check),
+    ("config", config),
+    ("parse_access", parse_access),
+    ("parse_json", parse_json),
+    ("parse_regex", parse_regex),
+    ("split", split::check),
+];
 
 fn config(input: &[u8]) {
     // The fuzzer cuts what is no UTF-8 off, too.
