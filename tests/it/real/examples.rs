@@ -54,9 +54,9 @@ fn adapted(site: &Site, text: &str) -> String {
     let logs = site.log("").display().to_string();
     let logs = logs.trim_end_matches('/');
     let keep = |line: &&str| !["state_dir:", "role_arn:", "external_id:"].iter().any(|k| line.trim().starts_with(k));
-    let text: String = text.lines().filter(keep).map(|line| format!("{line}\n")).collect();
+    let text = text.lines().filter(keep).collect::<Vec<_>>().join("\n");
     let text = text.replace("/var/spool/sensors", &format!("{logs}/sensors")).replace("/var/log", logs);
-    format!("state_dir: {}\n{text}", site.state_dir().display())
+    format!("state_dir: {}\n{text}\n", site.state_dir().display())
 }
 
 #[test]
