@@ -76,3 +76,26 @@ fn a_full_disk_under_the_checkpoint_stops_no_delivery_and_is_said_aloud() {
     Agent::once(&site, SOON);
     kinesis.see(|l| assert_all_once(&l.data(), "f", writer.written(), 0));
 }
+
+#[test]
+fn a_state_directory_on_a_read_only_disk_is_refused_by_name() {
+    let name = "a_state_directory_on_a_read_only_disk_is_refused_by_name";
+    let (site, kinesis) = (Site::new(), Kinesis::start());
+    let Some(mount) = Mount::tmpfs(&site.state_dir(), "256k") else {
+        return skipped(name, "needs root, to mount a small tmpfs");
+    };
+    let remounted = Command::new("mount").args(["-o", "remount,ro"]).arg(&mount.0).status();
+    assert!(remounted.is_ok_and(|s| s.success()), "the small disk can be made read-only");
+    site.configure(&Yaml::new("app.log", &kinesis.url()));
+    let mut writer = Writer::new(&site.log("app.log"), "r");
+    writer.lines(100);
+    let mut agent = Agent::run(&site);
+    assert_eq!(agent.wait(SOON).code(), Some(1));
+    assert!(agent.log().contains(&mount.0.display().to_string()), "{}", agent.log());
+    assert!(agent.log().to_lowercase().contains("read-only file system"), "{}", agent.log());
+    assert_eq!(kinesis.count(), 0, "nothing is delivered of which no place can be kept");
+    let remounted = Command::new("mount").args(["-o", "remount,rw"]).arg(&mount.0).status();
+    assert!(remounted.is_ok_and(|s| s.success()), "the small disk can be made writable again");
+    Agent::once(&site, SOON);
+    kinesis.see(|l| assert_all_once(&l.data(), "r", writer.written(), 0));
+}
