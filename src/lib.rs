@@ -11,12 +11,13 @@
 //! Imports point down this list and never up, nor sideways between the four of the same rank; `tests/it/house.rs` holds it:
 //!
 //! ```text
-//! main > cli > agent > config > flow > { source, record, deliver, checkpoint } > telemetry > model
+//! main > cli > agent > config > flow > { source, record, deliver, checkpoint } > telemetry > aws > model
 //! ```
 //!
 //! Each component owns its options; `config` alone knows how people write them.
 
 pub mod agent;
+pub mod aws;
 pub mod checkpoint;
 pub mod cli;
 pub mod config;

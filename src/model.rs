@@ -1,7 +1,14 @@
 //! The words that every rank shares: generation, span, batch. Knows no I/O and no policy.
 //! Invariant: a span belongs to exactly one generation and is never empty when it carries a record.
 
-use std::{fmt, path::Path, sync::Arc};
+use std::{fmt, path::Path, sync::Arc, time::Instant};
+
+/// The time, twice: for intervals, and as nanoseconds since 1970 for comparing with files'.
+#[derive(Clone, Copy, Debug)]
+pub struct Now {
+    pub mono: Instant,
+    pub wall: i64,
+}
 
 /// One life of one file, from its first byte until it is truncated or replaced. Random, never reused, kept in the checkpoint.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]

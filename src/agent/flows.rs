@@ -25,6 +25,7 @@ use crate::{
         engine::{Engine, Parts, journal_path},
         machine::Settings,
     },
+    record::ec2,
     source::{
         fs::Disk,
         tail::CHUNK,
@@ -72,6 +73,10 @@ impl Flows {
             match options.destination.clone() {
                 Destination::Stdout => {
                     ready.push(Box::new(move || start(options, journal, &state_dir, mode, StdoutSink)));
+                }
+                Destination::Firehose(firehose) => {
+                    tracing::error!(flow = options.name, stream = firehose.stream, "Firehose is not available yet");
+                    return Ok(Running::Misconfigured);
                 }
                 Destination::Kinesis(kinesis) => match KinesisSink::connect(&kinesis).await {
                     Ok(sink) => ready.push(Box::new(move || start(options, journal, &state_dir, mode, sink))),
@@ -193,6 +198,7 @@ fn parts(
         settings,
         chunk: CHUNK,
         max_record_bytes: options.destination.max_record_bytes(),
+        ec2: ec2::Shared::default(),
         host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
         counters,
         seed: fastrand::u64(..),

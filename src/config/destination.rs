@@ -5,7 +5,10 @@ use super::{
     read::{Map, Reader, Value, choose, join},
     value,
 };
-use crate::deliver::{Aws, Destination, Kinesis, PartitionKey, StaticKeys};
+use crate::{
+    aws::{Aws, StaticKeys},
+    deliver::{Destination, Kinesis, PartitionKey},
+};
 
 /// Reads the top-level `aws:`.
 pub(super) fn aws(r: &mut Reader<'_>, value: &Value<'_>) -> Aws {

@@ -8,7 +8,8 @@ use super::{
     source, value,
 };
 use crate::{
-    deliver::{Aws, Destination},
+    aws::Aws,
+    deliver::Destination,
     flow::{Delivery, Limits, Options},
     record::pipeline::Pipeline,
 };

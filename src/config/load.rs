@@ -18,7 +18,7 @@ use super::{
     tree::{self, Kind, Node},
     value,
 };
-use crate::deliver::Aws;
+use crate::aws::Aws;
 
 /// The file that is read if none is named.
 pub const DEFAULT_PATH: &str = "/etc/headwater/headwater.yaml";

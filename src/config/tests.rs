@@ -50,7 +50,7 @@ fn good_flow(text: &str) -> Options {
 fn kinesis_of(flow: &Options) -> &Kinesis {
     match &flow.destination {
         Destination::Kinesis(kinesis) => kinesis,
-        Destination::Stdout => panic!("the destination should be kinesis"),
+        other => panic!("the destination should be kinesis, not {other:?}"),
     }
 }
 
@@ -944,7 +944,7 @@ fn what_is_not_written_has_the_documented_default() {
     assert_eq!(flow.limits, limits);
     assert_eq!(flow.delivery, Delivery::AtLeastOnce);
     assert_eq!(kinesis_of(flow).max_in_flight, 8);
-    assert_eq!(kinesis_of(flow).aws, crate::deliver::Aws::default());
+    assert_eq!(kinesis_of(flow).aws, crate::aws::Aws::default());
 }
 
 #[test]

@@ -2,7 +2,6 @@
 //! Invariant: the SDK signs and sends exactly the bytes that `body` laid out.
 
 mod body;
-mod client;
 #[cfg(test)]
 mod tests;
 mod verdict;
@@ -13,7 +12,10 @@ use super::{
     errors::{Class, Failure},
     job::Reply,
 };
-use crate::model::Batch;
+use crate::{
+    aws::{self, StartError},
+    model::Batch,
+};
 use aws_sdk_kinesis::{
     Client, operation::put_records::PutRecordsOutput, primitives::Blob, types::PutRecordsRequestEntry,
 };
@@ -32,8 +34,6 @@ use std::sync::{
     PoisonError, RwLock,
     atomic::{AtomicBool, Ordering},
 };
-
-pub use client::StartError;
 
 /// One stream.
 #[derive(Debug)]
@@ -56,8 +56,8 @@ impl KinesisSink {
     /// Finds region and credentials. Missing credentials are no error, a missing region is.
     pub async fn connect(options: &super::Kinesis) -> Result<Self, StartError> {
         let target = Target::new(&options.stream);
-        let http = client::http_client(options)?;
-        let client = client::connect(options, &target, http.clone()).await?;
+        let http = aws::http_client(&options.aws, options.max_in_flight)?;
+        let client = connect(options, &target, http.clone()).await?;
         let placeholder = PutRecordsRequestEntry::builder().data(Blob::new("")).partition_key("0").build();
         Ok(Self {
             options: options.clone(),
@@ -73,7 +73,7 @@ impl KinesisSink {
 
     async fn client(&self) -> Client {
         if self.stale.swap(false, Ordering::Relaxed)
-            && let Ok(client) = client::connect(&self.options, &self.target, self.http.clone()).await
+            && let Ok(client) = connect(&self.options, &self.target, self.http.clone()).await
         {
             *self.client.write().unwrap_or_else(PoisonError::into_inner) = client;
         }
@@ -102,6 +102,11 @@ impl KinesisSink {
             }
         }
     }
+}
+
+async fn connect(options: &super::Kinesis, target: &Target, http: SharedHttpClient) -> Result<Client, StartError> {
+    let what = format!("stream {}", target.as_str());
+    Ok(Client::new(&aws::connect(&options.aws, &what, target.region(), http).await?))
 }
 
 impl Sink for KinesisSink {

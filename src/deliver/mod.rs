@@ -15,49 +15,18 @@ pub mod stdout;
 mod testing;
 pub mod window;
 
-use std::path::PathBuf;
-
+use crate::aws::Aws;
 pub use courier::{Courier, News, Sink};
 pub use dead_letter::DeadLetters;
-pub use kinesis::{KinesisSink, StartError};
+pub use kinesis::KinesisSink;
 pub use report::Health;
 pub use stdout::StdoutSink;
-
-/// How to reach AWS. Built by `config` from `aws:` and the destination's own overrides.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Aws {
-    /// Else the SDK's chain (environment, profile, instance metadata).
-    pub region: Option<String>,
-    /// `http://` or `https://`; else the region's endpoint.
-    pub endpoint_url: Option<String>,
-    pub role_arn: Option<String>,
-    pub external_id: Option<String>,
-    /// Named profile of the shared credentials file.
-    pub profile: Option<String>,
-    /// PEM file with additional roots. Else `AWS_CA_BUNDLE`, else `SSL_CERT_FILE`, else the system's roots alone.
-    pub ca_bundle: Option<PathBuf>,
-    /// Static keys from the YAML file: accepted, with a warning.
-    pub static_keys: Option<StaticKeys>,
-}
-
-/// Static credentials. `Debug` shows no secret.
-#[derive(Clone, PartialEq, Eq)]
-pub struct StaticKeys {
-    pub access_key_id: String,
-    pub secret_access_key: String,
-    pub session_token: Option<String>,
-}
-
-impl std::fmt::Debug for StaticKeys {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("StaticKeys").field("access_key_id", &self.access_key_id).finish_non_exhaustive()
-    }
-}
 
 /// Where a flow's records go. Built by `config`; nothing in it can be invalid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Destination {
     Kinesis(Box<Kinesis>),
+    Firehose(Box<Firehose>),
     /// One record a line, for trying things out.
     Stdout,
 }
@@ -73,11 +42,27 @@ pub struct Kinesis {
     pub max_in_flight: usize,
 }
 
+/// Data Firehose.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Firehose {
+    /// Name, or ARN.
+    pub stream: String,
+    pub aws: Aws,
+    /// Join records up to this many bytes, 1 to 1 024 000; `None`: each line is a record.
+    pub aggregate: Option<usize>,
+    /// End each record with a newline if it does not. Default true: Firehose writes records end to end.
+    pub add_newline: bool,
+    /// Requests under way at once. 1 to 64, default 8.
+    pub max_in_flight: usize,
+}
+
 /// How a record's partition key is chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PartitionKey {
     /// Drawn from the record's id: spreads evenly, and is the same key when a record is sent again after a crash.
     Random,
+    /// The MD5 of the record's bytes in lower-case hexadecimal digits.
+    RecordMd5,
 }
 
 impl Destination {
@@ -92,6 +77,7 @@ impl Destination {
     pub fn max_request_bytes(&self) -> usize {
         match self {
             Self::Kinesis(_) => 10 << 20,
+            Self::Firehose(_) => 4 << 20,
             Self::Stdout => 64 << 20,
         }
     }
@@ -101,6 +87,7 @@ impl Destination {
     pub fn max_record_bytes(&self) -> usize {
         match self {
             Self::Kinesis(_) => MAX_KINESIS_RECORD,
+            Self::Firehose(_) => 1_000 << 10,
             Self::Stdout => 10 << 20,
         }
     }
@@ -110,7 +97,7 @@ impl Destination {
     pub fn record_overhead(&self) -> usize {
         match self {
             Self::Kinesis(_) => KEY_BYTES,
-            Self::Stdout => 0,
+            Self::Firehose(_) | Self::Stdout => 0,
         }
     }
 }

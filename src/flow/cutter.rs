@@ -1,12 +1,13 @@
 //! Cuts chunks into records, has them processed, and puts what becomes of them into the open batch. Knows no files
 //! beyond their names. Invariant: when it returns, every byte before the mark it set is in a batch or not to be delivered.
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
 use crate::{
     flow::machine::Machine,
-    model::{DeadLetter, FileRef, Mark, Print, Span},
+    model::{DeadLetter, FileRef, Mark, Now, Print, Span},
     record::{
+        ec2,
         pipeline::{Context, Outcome, Pipeline},
         split::{self, At, Flush, Token},
     },
@@ -20,6 +21,7 @@ pub(super) struct Cutter {
     pub(super) pipeline: Pipeline,
     pub(super) max_record_bytes: usize,
     pub(super) host: String,
+    pub(super) ec2: ec2::Shared,
     pub(super) counters: Arc<FlowCounters>,
 }
 
@@ -36,7 +38,7 @@ impl Cutter {
         file: &FileRef,
         chunk: &Chunk,
         buf: &[u8],
-        now: Instant,
+        now: Now,
     ) -> Consumed {
         let (start, end) = (chunk.bytes.start, chunk.bytes.end);
         let offset = |pos: usize| chunk.offset + (pos - start) as u64;
@@ -61,11 +63,11 @@ impl Cutter {
                     let span = Span { start: offset(pos), end: offset(pos + len) };
                     let data = &buf[pos..pos + body];
                     if self.emit_lazy(machine, file, span, data, truncated, now) {
-                        machine.open_batch().mark(before(pos), now);
-                        machine.close_without_last(now);
+                        machine.open_batch().mark(before(pos), now.mono);
+                        machine.close_without_last(now.mono);
                     }
                     if machine.open_batch().is_full() {
-                        machine.open_batch().mark(before(pos + len), now);
+                        machine.open_batch().mark(before(pos + len), now.mono);
                         machine.close_open();
                     }
                     len
@@ -92,7 +94,7 @@ impl Cutter {
         if pos > start && header_left == 0 {
             machine
                 .open_batch()
-                .mark(Mark { generation: chunk.generation, end: offset(pos), tail: tail(buf, pos) }, now);
+                .mark(Mark { generation: chunk.generation, end: offset(pos), tail: tail(buf, pos) }, now.mono);
         }
         let left = end - pos;
         let lines = self.framing.multiline.is_some() && memchr::memchr(b'\n', &buf[pos..end]).is_some();
@@ -109,15 +111,15 @@ impl Cutter {
         data: &[u8],
         truncated: bool,
         before: Mark,
-        now: Instant,
+        now: Now,
     ) {
         if machine.open_batch().is_full() {
-            machine.open_batch().mark(before, now);
+            machine.open_batch().mark(before, now.mono);
             machine.close_open();
         }
         if self.emit_lazy(machine, file, span, data, truncated, now) {
-            machine.open_batch().mark(before, now);
-            machine.close_without_last(now);
+            machine.open_batch().mark(before, now.mono);
+            machine.close_without_last(now.mono);
         }
     }
 
@@ -129,7 +131,7 @@ impl Cutter {
         span: Span,
         data: &[u8],
         truncated: bool,
-        now: Instant,
+        now: Now,
     ) -> bool {
         self.counters.read_records.add(1);
         if truncated {
@@ -144,7 +146,8 @@ impl Cutter {
             }
             Outcome::Emit
         } else {
-            let context = Context { host: &self.host, path: &file.path, generation: file.generation, span };
+            let context =
+                Context { host: &self.host, ec2: &self.ec2, path: &file.path, generation: file.generation, span, now };
             self.pipeline.run(&context, data, open.data())
         };
         let dead = match outcome {
@@ -171,10 +174,10 @@ impl Cutter {
             })
         });
         if let Some(reason) = dead {
-            open.push_dead(DeadLetter { file: file.clone(), span, reason, data: data.to_vec() }, now);
+            open.push_dead(DeadLetter { file: file.clone(), span, reason, data: data.to_vec() }, now.mono);
             return false;
         }
-        open.push(file, span, from, now);
+        open.push(file, span, from, now.mono);
         open.is_over()
     }
 
@@ -185,17 +188,17 @@ impl Cutter {
         span: Span,
         data: &[u8],
         before: Mark,
-        now: Instant,
+        now: Now,
     ) {
         self.counters.read_records.add(1);
         let open = machine.open_batch();
         if open.is_full() {
-            open.mark(before, now);
+            open.mark(before, now.mono);
             machine.close_open();
         }
         let reason =
             format!("line of {} bytes, longer than max_record ({} bytes)", span.len(), self.framing.max_record);
         let dead = DeadLetter { file: file.clone(), span, reason, data: data.to_vec() };
-        machine.open_batch().push_dead(dead, now);
+        machine.open_batch().push_dead(dead, now.mono);
     }
 }

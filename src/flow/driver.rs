@@ -16,10 +16,9 @@ use crate::{
         engine::{Engine, Step},
         machine::Event,
     },
-    model::Batch,
+    model::{Batch, Now},
     source::{
         fs::Fs,
-        tail::Now,
         watch::{Hints, Watcher},
     },
     telemetry::status::FlowStatus,

@@ -13,15 +13,16 @@ use crate::{
         cutter::{Cutter, tail},
         machine::{Action, Event, Look, Machine, Settings, Work},
     },
-    model::{Batch, Mark, Place, Span},
+    model::{Batch, Mark, Now, Place, Span},
     record::{
+        ec2,
         pipeline::Pipeline,
         split::{self, Token},
     },
     source::{
         self,
         fs::Fs,
-        tail::{Change, Chunk, Consumed, Framing, Key, Notice, Now, Read, Scope, Start, Table},
+        tail::{Change, Chunk, Consumed, Framing, Key, Notice, Read, Scope, Start, Table},
     },
     telemetry::counters::FlowCounters,
 };
@@ -55,6 +56,7 @@ pub struct Parts<F, S> {
     /// Most bytes of one record's data.
     pub max_record_bytes: usize,
     pub host: String,
+    pub ec2: ec2::Shared,
     pub counters: Arc<FlowCounters>,
     /// Seed of the generation ids.
     pub seed: u64,
@@ -89,6 +91,7 @@ impl<F: Fs, S: Storage> Engine<F, S> {
                 pipeline: parts.pipeline,
                 max_record_bytes: parts.max_record_bytes,
                 host: parts.host,
+                ec2: parts.ec2,
                 counters: parts.counters,
             },
             buf: Vec::new(),
@@ -118,7 +121,7 @@ impl<F: Fs, S: Storage> Engine<F, S> {
                 self.worked(now.mono)
             }
             Action::Read => {
-                self.read(now.mono);
+                self.read(now);
                 self.worked(now.mono)
             }
             Action::Persist(marks) => {
@@ -240,14 +243,14 @@ impl<F: Fs, S: Storage> Engine<F, S> {
         self.machine.handle(Event::Persisted { ok: written.is_ok() }, now);
     }
 
-    fn read(&mut self, now: Instant) {
+    fn read(&mut self, now: Now) {
         let Some(key) = self.table.next_ready() else { return };
         let mut buf = std::mem::take(&mut self.buf);
-        match self.table.read(key, &mut buf, now) {
+        match self.table.read(key, &mut buf, now.mono) {
             Read::Chunk(chunk) => {
                 let file = self.table.file_ref(key);
                 let consumed = self.cutter.cut(&mut self.machine, &file, &chunk, &buf, now);
-                self.table.consumed(key, &chunk, consumed, now);
+                self.table.consumed(key, &chunk, consumed, now.mono);
             }
             Read::LongLine { chunk, len } => self.long_line(key, &chunk, len, &mut buf, now),
             Read::Nothing => {}
@@ -256,7 +259,7 @@ impl<F: Fs, S: Storage> Engine<F, S> {
     }
 
     /// A line longer than any buffer: its beginning is at hand, its end was found.
-    fn long_line(&mut self, key: Key, chunk: &Chunk, len: u64, buf: &mut Vec<u8>, now: Instant) {
+    fn long_line(&mut self, key: Key, chunk: &Chunk, len: u64, buf: &mut Vec<u8>, now: Now) {
         let file = self.table.file_ref(key);
         self.cutter.counters.read_bytes.add(len);
         let span = Span { start: chunk.offset, end: chunk.offset + len };
@@ -279,13 +282,13 @@ impl<F: Fs, S: Storage> Engine<F, S> {
         let print = self.table.tail_at(key, span.end, buf).unwrap_or_default();
         if header_left == 0 {
             let mark = Mark { generation: chunk.generation, end: span.end, tail: print };
-            self.machine.open_batch().mark(mark, now);
+            self.machine.open_batch().mark(mark, now.mono);
             if self.machine.open_batch().is_full() {
                 self.machine.close_open();
             }
         }
         let consumed = Consumed { to: span.end, tail: print, left: 0, lines: false, header_left, long_line: false };
-        self.table.consumed(key, chunk, consumed, now);
+        self.table.consumed(key, chunk, consumed, now.mono);
     }
 }
 

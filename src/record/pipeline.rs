@@ -4,21 +4,26 @@
 use std::io::Write as _;
 
 use super::{
+    ec2,
     emit::Emitter,
     fields::{Fields, Name, Text, Value},
     parse::{Mismatch, Parser},
     text,
 };
-use crate::model::{Generation, RecordId, Span};
+use crate::model::{Generation, Now, RecordId, Span};
 
 /// Where a record came from, for `add`.
 #[derive(Clone, Copy, Debug)]
 pub struct Context<'a> {
     pub host: &'a str,
+    /// What is known of the EC2 instance, if this is one.
+    pub ec2: &'a ec2::Shared,
     /// Path of the file as last seen; need not be UTF-8.
     pub path: &'a std::path::Path,
     pub generation: Generation,
     pub span: Span,
+    /// When it was read.
+    pub now: Now,
 }
 
 /// What became of a record.
@@ -226,7 +231,7 @@ fn push_display(value: impl std::fmt::Display, out: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
+    use std::{path::Path, sync::LazyLock, time::Instant};
 
     use proptest::prelude::*;
 
@@ -235,8 +240,11 @@ mod tests {
     const LINE: &str = r#"h - u [10/Oct/2000:13:55:36 -0700] "GET / HTTP/1.0" 200 5 "-" "curl""#;
 
     fn context() -> Context<'static> {
+        static EC2: LazyLock<ec2::Shared> = LazyLock::new(ec2::Shared::default);
         Context {
             host: "web-1",
+            ec2: &EC2,
+            now: Now { mono: Instant::now(), wall: 0 },
             path: Path::new("/var/log/app.log"),
             generation: Generation(0xabc),
             span: Span { start: 10, end: 25 },

@@ -1,10 +1,13 @@
 //! What holds for every chain and every record.
 
-use std::path::Path;
+use std::{path::Path, time::Instant};
 
 use headwater::{
-    model::{Generation, Span},
-    record::pipeline::{Context, Emit, Format, OnMismatch, Outcome, Pipeline, Step},
+    model::{Generation, Now, Span},
+    record::{
+        ec2,
+        pipeline::{Context, Emit, Format, OnMismatch, Outcome, Pipeline, Step},
+    },
 };
 
 /// Parses `record`, writes it as JSON and as CSV, and checks what comes out. True if the record is of the format.
@@ -24,6 +27,8 @@ pub fn check(format: Format, columns: &[&str], record: &[u8]) -> bool {
 fn run(format: Format, emit: Emit, record: &[u8]) -> Option<Vec<u8>> {
     let context = Context {
         host: "host",
+        ec2: &ec2::Shared::default(),
+        now: Now { mono: Instant::now(), wall: 0 },
         path: Path::new("/var/log/fuzz.log"),
         generation: Generation(1),
         span: Span { start: 0, end: record.len() as u64 },

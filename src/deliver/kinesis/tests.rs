@@ -1,9 +1,12 @@
 //! The sink against a stream emulator, and against a stub that answers what the test says.
 
 use super::*;
-use crate::deliver::{
-    Aws, Kinesis, PartitionKey, StaticKeys,
-    testing::{batch, batch_of},
+use crate::{
+    aws::{Aws, StaticKeys},
+    deliver::{
+        Kinesis, PartitionKey,
+        testing::{batch, batch_of},
+    },
 };
 use aws_credential_types::Credentials;
 use aws_sdk_kinesis::types::Record;

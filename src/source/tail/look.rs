@@ -5,12 +5,11 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Instant,
 };
 
 use super::{Fs, Key, NOWHERE, Table};
 use crate::{
-    model::Codec,
+    model::{Codec, Now},
     source::{
         discover::Walk,
         fs::{Kind, Stat},
@@ -25,13 +24,6 @@ const SWEEP: usize = 256;
 pub(super) const HOT_LOOKS: u64 = 30;
 /// All folders are listed anew every so many polls, whatever their times say.
 const FULL_EVERY: u64 = 64;
-
-/// The time, twice: for intervals, and as nanoseconds since 1970 for comparing with files'.
-#[derive(Clone, Copy, Debug)]
-pub struct Now {
-    pub mono: Instant,
-    pub wall: i64,
-}
 
 /// How much to look at.
 #[derive(Clone, PartialEq, Eq, Debug)]

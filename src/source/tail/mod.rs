@@ -18,7 +18,7 @@ use std::{
 };
 
 use entry::{Entry, blank};
-pub use look::{Now, Scope};
+pub use look::Scope;
 pub use read::{CHUNK, Chunk, Consumed, Read};
 pub use schedule::Pending;
 

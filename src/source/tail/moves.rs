@@ -10,10 +10,10 @@ use std::{
 use super::{
     Entry, Fs, Key, Map, NOWHERE, Notice, REMEMBER_LOST, Table, blank,
     copies::{FolderIndex, Stranger},
-    look::{Findings, Now},
+    look::Findings,
 };
 use crate::{
-    model::{Codec, Print},
+    model::{Codec, Now, Print},
     source::rotation,
 };
 

@@ -18,9 +18,9 @@ use headwater::{
         engine::{Engine, Parts, Step},
         machine::{Event, Settings},
     },
-    model::{Generation, Print, Settled},
+    model::{Generation, Now, Print, Settled},
     record::{pipeline::Pipeline, split},
-    source::{self, Pattern, StartAt, tail::Now},
+    source::{self, Pattern, StartAt},
     telemetry::counters::FlowCounters,
 };
 
@@ -392,6 +392,7 @@ impl World {
             chunk: CHUNK,
             max_record_bytes: 1 << 20,
             host: "sim".to_owned(),
+            ec2: headwater::record::ec2::Shared::default(),
             counters: Arc::new(FlowCounters::default()),
             seed: self.random.u64(..),
         };

@@ -1,14 +1,12 @@
-//! How to reach AWS: region, credentials, TLS roots, proxy, time-outs. Knows no records.
+//! The SDK's settings for one service: region, credentials, TLS roots, proxy, time-outs.
 //! Invariant: the SDK never retries on its own, for its retries would hide ambiguous outcomes.
 
-use super::body::Target;
-use crate::deliver::{self, Aws};
-use aws_config::{BehaviorVersion, Region, SdkConfig, sts::AssumeRoleProvider};
-use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
-use aws_sdk_kinesis::{
-    Client,
-    config::{Builder as KinesisConfig, StalledStreamProtectionConfig, retry::RetryConfig, timeout::TimeoutConfig},
+use super::{Aws, StartError};
+use aws_config::{
+    BehaviorVersion, Region, SdkConfig, retry::RetryConfig, stalled_stream_protection::StalledStreamProtectionConfig,
+    sts::AssumeRoleProvider, timeout::TimeoutConfig,
 };
+use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
 use aws_smithy_http_client::{
     Builder, Connector,
     proxy::ProxyConfig,
@@ -31,19 +29,9 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Shorter than what load balancers and NAT gateways allow: a connection that they dropped makes an ambiguous outcome.
 const POOL_IDLE: Duration = Duration::from_secs(20);
 
-/// Why a destination cannot start. All of them are the configuration's.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    #[error("no AWS region for stream {stream}: set aws.region, AWS_REGION, or a region in the AWS profile")]
-    NoRegion { stream: String },
-    #[error("{path}: {why}; aws.ca_bundle and AWS_CA_BUNDLE name a PEM file with certificates", path = .path.display())]
-    CaBundle { path: PathBuf, why: String },
-}
-
-/// An HTTP client for one destination and for its credentials.
-pub(super) fn http_client(options: &deliver::Kinesis) -> Result<SharedHttpClient, StartError> {
-    let tls = tls_context(&options.aws)?;
-    let max_idle = options.max_in_flight;
+/// An HTTP client for one service and for its credentials; it keeps at most `max_idle` connections open that nobody uses.
+pub fn http_client(aws: &Aws, max_idle: usize) -> Result<SharedHttpClient, StartError> {
+    let tls = tls_context(aws)?;
     Ok(Builder::new().build_with_connector_fn(move |settings, components| {
         let mut builder = Connector::builder()
             .tls_provider(Provider::Rustls(CryptoMode::Ring))
@@ -60,37 +48,40 @@ pub(super) fn http_client(options: &deliver::Kinesis) -> Result<SharedHttpClient
     }))
 }
 
-/// A client for one stream. Reads the environment and the profile files anew, hence also new credentials.
+/// The settings of a client of one service; `what` is for people, `of_arn` the region that an ARN names. Reads the
+/// environment and the profile files anew, hence also new credentials.
 /// Missing credentials are no error: the flow holds its data until there are some.
-pub(super) async fn connect(
-    options: &deliver::Kinesis,
-    target: &Target,
+pub async fn connect(
+    aws: &Aws,
+    what: &str,
+    of_arn: Option<&str>,
     http: SharedHttpClient,
-) -> Result<Client, StartError> {
-    let shared = load(&options.aws, target, http).await;
+) -> Result<SdkConfig, StartError> {
+    let shared = load(aws, of_arn, http).await;
     let Some(region) = shared.region().cloned() else {
-        return Err(StartError::NoRegion { stream: target.as_str().to_owned() });
+        return Err(StartError::NoRegion { what: what.to_owned() });
     };
     let timeouts =
         TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).operation_attempt_timeout(ATTEMPT_TIMEOUT).build();
-    let mut config = KinesisConfig::from(&shared)
+    let mut config = shared
+        .to_builder()
         .retry_config(RetryConfig::disabled())
         .timeout_config(timeouts)
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-        .region(target.region().map_or(region, |r| Region::new(r.to_owned())));
-    // Of the stream alone: a role's credentials come from the service that gives them.
-    if let Some(url) = &options.aws.endpoint_url {
+        .region(of_arn.map_or(region, |r| Region::new(r.to_owned())));
+    // Of the service alone: a role's credentials come from the service that gives them.
+    if let Some(url) = &aws.endpoint_url {
         config = config.endpoint_url(url);
     }
-    if let Some(role) = &options.aws.role_arn {
-        config = config.credentials_provider(assume_role(role, &options.aws, &shared).await);
+    if let Some(role) = &aws.role_arn {
+        config = config.credentials_provider(SharedCredentialsProvider::new(assume_role(role, aws, &shared).await));
     }
-    Ok(Client::from_conf(config.build()))
+    Ok(config.build())
 }
 
-async fn load(aws: &Aws, target: &Target, http: SharedHttpClient) -> SdkConfig {
+async fn load(aws: &Aws, of_arn: Option<&str>, http: SharedHttpClient) -> SdkConfig {
     let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http);
-    if let Some(region) = aws.region.as_deref().or(target.region()) {
+    if let Some(region) = aws.region.as_deref().or(of_arn) {
         loader = loader.region(Region::new(region.to_owned()));
     }
     if let Some(profile) = &aws.profile {

@@ -1,0 +1,48 @@
+//! How to reach AWS: what the configuration says of it, and the SDK's settings made of that. Knows no records and no
+//! particular service.
+
+mod client;
+
+use std::path::PathBuf;
+
+pub use client::{connect, http_client};
+
+/// How to reach AWS. Built by `config` from `aws:` and the destination's own overrides.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Aws {
+    /// Else the SDK's chain (environment, profile, instance metadata).
+    pub region: Option<String>,
+    /// `http://` or `https://`; else the region's endpoint.
+    pub endpoint_url: Option<String>,
+    pub role_arn: Option<String>,
+    pub external_id: Option<String>,
+    /// Named profile of the shared credentials file.
+    pub profile: Option<String>,
+    /// PEM file with additional roots. Else `AWS_CA_BUNDLE`, else `SSL_CERT_FILE`, else the system's roots alone.
+    pub ca_bundle: Option<PathBuf>,
+    /// Static keys from the YAML file: accepted, with a warning.
+    pub static_keys: Option<StaticKeys>,
+}
+
+/// Static credentials. `Debug` shows no secret.
+#[derive(Clone, PartialEq, Eq)]
+pub struct StaticKeys {
+    pub access_key_id: String,
+    pub secret_access_key: String,
+    pub session_token: Option<String>,
+}
+
+impl std::fmt::Debug for StaticKeys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StaticKeys").field("access_key_id", &self.access_key_id).finish_non_exhaustive()
+    }
+}
+
+/// Why a destination cannot start. All of them are the configuration's.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("no AWS region for {what}: set aws.region, AWS_REGION, or a region in the AWS profile")]
+    NoRegion { what: String },
+    #[error("{path}: {why}; aws.ca_bundle and AWS_CA_BUNDLE name a PEM file with certificates", path = .path.display())]
+    CaBundle { path: PathBuf, why: String },
+}
