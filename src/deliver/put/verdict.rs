@@ -18,6 +18,8 @@ pub(in crate::deliver) struct Asked<'a> {
     pub action: &'a str,
     pub stream: &'a str,
     pub region: &'a str,
+    /// The role whose credentials sign.
+    pub role: Option<&'a str>,
 }
 
 /// What a failed request means.
@@ -28,7 +30,13 @@ where
     if let Some(cause) = chain(error).find_map(|e| e.downcast_ref::<CredentialsError>()) {
         let mut failure = Failure::new(Class::Credentials, "NoCredentials", words(cause));
         let none = matches!(cause, CredentialsError::CredentialsNotLoaded(_));
-        failure.remedy = Some(if none { NO_CREDENTIALS } else { PROVIDER_FAILED }.into());
+        failure.remedy = Some(match asked.role {
+            Some(role) if !none => {
+                format!("let this host's identity assume {role}: sts:AssumeRole here, trust and external_id there")
+            }
+            _ if none => NO_CREDENTIALS.into(),
+            _ => PROVIDER_FAILED.into(),
+        });
         return failure;
     }
     match error {
@@ -87,11 +95,11 @@ const NO_CREDENTIALS: &str =
     "give the host a role, set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name an AWS profile";
 
 const PROVIDER_FAILED: &str =
-    "check what gives the credentials: the role to assume, the AWS profile, or the host's instance metadata";
+    "check what gives the credentials: the AWS profile, the web identity token, or the host's instance metadata";
 
 /// What the operator can do about it.
 fn remedy(code: &str, class: Class, asked: Asked<'_>) -> Option<String> {
-    let Asked { action, stream, region } = asked;
+    let Asked { action, stream, region, .. } = asked;
     let remedy = match code {
         "ResourceNotFoundException" => {
             format!("the stream {stream} does not exist in region {region}: create it, or correct stream and region")

@@ -258,3 +258,18 @@ fn fips_dual_stack_and_an_arn_choose_their_endpoints() {
         assert_eq!(host_of(destination, aws), format!("{host}:443"), "{destination} {aws}");
     }
 }
+
+#[test]
+fn a_role_that_may_not_be_assumed_is_named_with_the_reason() {
+    let (site, kinesis, sts) = (Site::new(), Kinesis::start(), Givers::refusing());
+    let yaml = Yaml::new("app.log", &kinesis.url()).aws(&format!("sts_endpoint_url: {}", sts.url()));
+    let yaml = yaml.aws("role_arn: arn:aws:iam::111122223333:role/logs").top("shutdown_timeout: 100ms");
+    site.configure(&yaml);
+    Writer::new(&site.log("app.log"), "n").lines(10);
+    let agent = Agent::run(&site);
+    for words in ["let this host's identity assume arn:aws:iam::111122223333:role/logs", "not authorized to perform"] {
+        assert!(agent.says(&[words], SOON), "{}", agent.log());
+    }
+    agent.stop();
+    assert_eq!(kinesis.count(), 0);
+}

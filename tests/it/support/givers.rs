@@ -31,6 +31,15 @@ pub(crate) struct Givers {
 impl Givers {
     /// What they give lasts this long.
     pub(crate) fn start(lifetime: Duration) -> Self {
+        Self::open(Some(lifetime))
+    }
+
+    /// An STS that lets nobody assume a role.
+    pub(crate) fn refusing() -> Self {
+        Self::open(None)
+    }
+
+    fn open(lifetime: Option<Duration>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("a bound listener has an address");
         let gifts = Arc::new(Mutex::new(Vec::new()));
@@ -54,9 +63,12 @@ impl Givers {
     }
 }
 
+const REFUSAL: &str = "<ErrorResponse><Error><Type>Sender</Type><Code>AccessDenied</Code>\
+    <Message>User: logs is not authorized to perform: sts:AssumeRole</Message></Error></ErrorResponse>";
+
 const TOKEN: &str = "a-token-of-version-2";
 
-fn serve(client: &TcpStream, lifetime: Duration, gifts: &Mutex<Vec<Gift>>) -> io::Result<()> {
+fn serve(client: &TcpStream, lifetime: Option<Duration>, gifts: &Mutex<Vec<Gift>>) -> io::Result<()> {
     let mut reader = BufReader::new(client);
     while let Some(head) = http::read_head(&mut reader)? {
         let body = http::read_body(&mut reader, &head)?;
@@ -65,6 +77,7 @@ fn serve(client: &TcpStream, lifetime: Duration, gifts: &Mutex<Vec<Gift>>) -> io
         let give = |form: &BTreeMap<String, String>| {
             let mut gifts = gifts.lock().expect("no thread panics while it holds the lock");
             let key = format!("GIFT{}", gifts.len());
+            let lifetime = lifetime.unwrap_or_default();
             let gift = Gift { key, expires: SystemTime::now() + lifetime, form: form.clone() };
             gifts.push(gift.clone());
             gift
@@ -76,6 +89,7 @@ fn serve(client: &TcpStream, lifetime: Duration, gifts: &Mutex<Vec<Gift>>) -> io
                 (200, "logs".to_owned())
             }
             ("GET", "/latest/meta-data/iam/security-credentials/logs" | "/container") => (200, as_json(&give(&form))),
+            ("POST", "/") if lifetime.is_none() => (403, REFUSAL.to_owned()),
             ("POST", "/") if form.contains_key("Action") => (200, as_xml(&form["Action"], &give(&form))),
             _ => (404, String::new()),
         };
