@@ -13,6 +13,7 @@ mod follow;
 mod logrotate;
 mod network;
 mod once;
+mod parse;
 mod restart;
 mod rotation;
 mod selection;
