@@ -4,6 +4,7 @@
 mod destination;
 mod env;
 mod flow;
+pub mod java;
 mod keys;
 mod load;
 mod pattern;
