@@ -5,6 +5,7 @@ mod aws;
 mod destination;
 mod env;
 mod flow;
+pub mod java;
 mod keys;
 mod load;
 mod pattern;
