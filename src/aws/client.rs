@@ -57,7 +57,12 @@ pub async fn connect(
     of_arn: Option<&str>,
     http: SharedHttpClient,
 ) -> Result<SdkConfig, StartError> {
-    let shared = load(aws, of_arn, http).await;
+    let mut shared = load(aws, of_arn, http.clone()).await;
+    if shared.region().is_none() && aws.region_otherwise.is_some() {
+        // Loaded anew, for a role's credentials come from this region, too.
+        let aws = Aws { region: aws.region_otherwise.clone(), ..aws.clone() };
+        shared = load(&aws, of_arn, http).await;
+    }
     let Some(region) = shared.region().cloned() else {
         return Err(StartError::NoRegion { what: what.to_owned() });
     };

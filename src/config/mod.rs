@@ -1,9 +1,10 @@
-//! YAML to typed options; the only module that knows how people write settings. Knows no running flow and no network.
+//! YAML, and the Java agent's JSON, to typed options; the only module that knows how people write settings. Knows no running flow and no network.
 //! Invariant: either a `Config` in which nothing is invalid, or every mistake at once, each with its place.
 
 mod destination;
 mod env;
 mod flow;
+pub mod java;
 mod keys;
 mod load;
 mod pattern;
@@ -20,7 +21,7 @@ mod tests;
 
 use std::{path::PathBuf, time::Duration};
 
-pub use load::{DEFAULT_PATH, load, load_with_folder, parse_text};
+pub use load::{DEFAULT_PATH, load, load_java, load_with_folder, parse_text};
 pub use problem::{Location, Problem, Problems};
 
 /// A whole configuration. After this there is no "invalid".

@@ -728,8 +728,9 @@ aws:
 }
 
 #[test]
-fn the_java_agents_json_is_recognised() {
-    insta::assert_snapshot!(bad(r#"{"cloudwatch.emitMetrics": true, "flows": [{"filePattern": "/tmp/app.log*", "kinesisStream": "s"}]}"#), @"bad.yaml:1:45: this is a configuration of the Java agent, which this version cannot read; write the flow in YAML (docs/CONFIGURATION.md)");
+fn the_java_agents_json_is_read_under_any_name() {
+    let text = r#"{"cloudwatch.emitMetrics": true, "flows": [{"filePattern": "/tmp/app.log*", "kinesisStream": "s"}]}"#;
+    assert_eq!(good_flow(text).name, "kinesis:s:/tmp/app.log*");
 }
 
 #[test]

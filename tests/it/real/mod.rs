@@ -9,6 +9,7 @@ mod files;
 mod folders;
 mod follow;
 mod logrotate;
+mod migrate;
 mod network;
 mod once;
 mod restart;
