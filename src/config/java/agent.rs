@@ -4,7 +4,7 @@
 use std::{collections::HashSet, path::PathBuf, time::Duration};
 
 use super::{
-    super::{destination, problem::Location, value},
+    super::{aws, destination, problem::Location, value},
     build,
     glob::{FilePattern, file_pattern},
     keys::{self, Kind, Level},
@@ -142,8 +142,8 @@ pub(super) fn top(r: &mut Reader<'_>, top: &Object<'_>) -> (Agent, Vec<Options>)
         shutdown_timeout: r.long(top, "shutdownTimeoutMillis").map(millis),
         max_sending_threads: threads(r, top),
         static_keys: static_keys(r, top),
-        role_arn: some(r, top, "assumeRoleARN", destination::role_arn),
-        external_id: some(r, top, "assumeRoleExternalId", destination::word),
+        role_arn: some(r, top, "assumeRoleARN", aws::role_arn),
+        external_id: some(r, top, "assumeRoleExternalId", aws::word),
         kinesis: service(r, top, "kinesis.endpoint", Some("kinesis.region")),
         firehose: service(r, top, "firehose.endpoint", None),
         cloudwatch: service(r, top, "cloudwatch.endpoint", None),
@@ -263,10 +263,10 @@ fn static_keys(r: &mut Reader<'_>, top: &Object<'_>) -> Option<StaticKeys> {
 fn service(r: &mut Reader<'_>, top: &Object<'_>, endpoint: &str, region: Option<&str>) -> Service {
     let with_scheme = |text: &str| {
         let url = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
-        destination::endpoint_url(&url)
+        aws::endpoint_url(&url)
     };
     let endpoint = some(r, top, endpoint, with_scheme);
-    let region = region.and_then(|name| some(r, top, name, destination::region));
+    let region = region.and_then(|name| some(r, top, name, aws::region));
     let region = region.or_else(|| region_of(endpoint.as_deref()?));
     Service { endpoint, region }
 }
@@ -344,10 +344,12 @@ fn stream(r: &mut Reader<'_>, flow: &Object<'_>) -> Option<Stream> {
                 "has no effect beside `deliveryStream`, which counts, as in the Java agent; remove one of the two";
             r.warning(node.at, &flow.key("kinesisStream"), text);
         }
-        return r.parsed(flow, "deliveryStream", destination::stream_name).map(Stream::Firehose);
+        return r
+            .parsed(flow, "deliveryStream", |text| destination::stream_name(text, &destination::FIREHOSE))
+            .map(Stream::Firehose);
     }
     required(r, flow, "kinesisStream", "write where the records go: `kinesisStream` or `deliveryStream`")?;
-    r.parsed(flow, "kinesisStream", destination::stream_name).map(Stream::Kinesis)
+    r.parsed(flow, "kinesisStream", |text| destination::stream_name(text, &destination::KINESIS)).map(Stream::Kinesis)
 }
 
 fn header_lines(r: &mut Reader<'_>, flow: &Object<'_>) -> u32 {

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     aws::Aws,
-    deliver::{Destination, Firehose, Kinesis, PartitionKey},
+    deliver::{Aggregate, Destination, Firehose, Kinesis, PartitionKey},
     flow::{Delivery, Limits, Options},
     record::{
         pipeline::Pipeline,
@@ -25,6 +25,9 @@ pub(super) const ARCHIVES: [&str; 7] = ["*.[gG][zZ]", "*.[bB][zZ]2", "*.[zZ][iI]
 
 /// The region that the Java agent uses for Firehose and `CloudWatch`, and for a Kinesis endpoint that names none.
 pub(super) const LAST_REGION: &str = "us-east-1";
+
+/// What the Java agent calls its session in an assumed role.
+pub(super) const SESSION_NAME: &str = "AWSKinesisAgent";
 
 /// What a flow means here. `None`: what is wrong was reported.
 pub(super) fn options(r: &mut Reader<'_>, object: &Object<'_>, agent: &Agent, flow: &Flow) -> Option<Options> {
@@ -92,7 +95,7 @@ fn destination(r: &mut Reader<'_>, object: &Object<'_>, agent: &Agent, flow: &Fl
             Destination::Firehose(Box::new(Firehose {
                 stream: stream.clone(),
                 aws: aws(agent, &agent.firehose, true),
-                aggregate: flow.aggregate,
+                aggregate: flow.aggregate.map(|max_bytes| Aggregate { max_bytes, ..Aggregate::default() }),
                 // What converters write is sent as it is; else only the last line of a file can be without its newline.
                 add_newline: flow.processing.is_empty() && whole_lines,
                 max_in_flight,
@@ -109,6 +112,8 @@ fn aws(agent: &Agent, service: &Service, last: bool) -> Aws {
         endpoint_url: service.endpoint.clone(),
         role_arn: agent.role_arn.clone(),
         external_id: agent.external_id.clone(),
+        session_name: Some(SESSION_NAME.to_owned()),
+        sts_endpoint_url: agent.sts.endpoint.clone(),
         static_keys: agent.static_keys.clone(),
         ..Aws::default()
     }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use super::{
     agent::{Agent, Flow, Service, Stream},
-    build::{ARCHIVES, LAST_REGION},
+    build::{ARCHIVES, LAST_REGION, SESSION_NAME},
     steps,
 };
 use crate::{deliver::PartitionKey, source::StartAt};
@@ -95,7 +95,13 @@ fn aws(out: &mut Text, agent: &Agent) {
     }
     if agent.role_arn.is_some() {
         out.line(0, "aws:");
-        for (key, value) in [("role_arn", &agent.role_arn), ("external_id", &agent.external_id)] {
+        let session = Some(SESSION_NAME.to_owned());
+        for (key, value) in [
+            ("role_arn", &agent.role_arn),
+            ("external_id", &agent.external_id),
+            ("session_name", &session),
+            ("sts_endpoint_url", &agent.sts.endpoint),
+        ] {
             if let Some(value) = value {
                 out.line(2, &format!("{key}: {}", quoted(value)));
             }
