@@ -202,6 +202,7 @@ fn parts(
         hints,
     };
     Parts {
+        flow: options.name,
         fs: Disk,
         journal: opened.journal,
         places: opened.places,

@@ -40,21 +40,36 @@ pub(super) const SOURCE: Section = Section {
 };
 pub(super) const MULTILINE: Section = Section { name: "multiline", keys: &["start", "timeout", "max_lines"] };
 pub(super) const STEP: Section = Section { name: "a step of process", keys: &["parse", "add", "emit"] };
+/// The formats of `parse`, and what is said of any of them.
 pub(super) const PARSE: Section = Section {
     name: "parse",
     keys: &[
         "json",
         "regex",
-        "common",
-        "combined",
-        "on_mismatch",
-        "apache_error",
+        "grok",
         "csv",
         "logfmt",
+        "key_value",
+        "common",
+        "combined",
+        "apache_error",
+        "nginx_error",
         "syslog_rfc3164",
         "syslog_rfc5424",
+        "cri",
+        "docker",
+        "on_mismatch",
+        "types",
+        "timestamp",
+        "null_if",
     ],
 };
+pub(super) const GROK: Section = Section { name: "grok", keys: &["pattern", "patterns"] };
+pub(super) const PARSE_CSV: Section =
+    Section { name: "csv of parse", keys: &["fields", "header", "delimiter", "quote", "trim"] };
+pub(super) const KEY_VALUE: Section =
+    Section { name: "key_value", keys: &["field_delimiter", "value_delimiter", "trim"] };
+pub(super) const TIMESTAMP: Section = Section { name: "timestamp", keys: &["field", "format", "to", "timezone"] };
 pub(super) const EMIT: Section = Section { name: "emit", keys: &["json", "csv"] };
 pub(super) const CSV: Section = Section { name: "csv", keys: &["fields", "delimiter"] };
 pub(super) const DESTINATION: Section = Section { name: "destination", keys: &["kinesis", "firehose", "stdout"] };
@@ -75,6 +90,10 @@ pub(super) const ALL: &[&Section] = &[
     &MULTILINE,
     &STEP,
     &PARSE,
+    &GROK,
+    &PARSE_CSV,
+    &KEY_VALUE,
+    &TIMESTAMP,
     &EMIT,
     &CSV,
     &DESTINATION,

@@ -988,29 +988,29 @@ shutdown_timeout: 30s
     let kinesis = kinesis_of(flow);
     assert_eq!((kinesis.stream.as_str(), kinesis.max_in_flight), ("web-logs", 4));
     insta::assert_debug_snapshot!(kinesis.aws, @r#"
-Aws {
-    region: Some(
-        "eu-west-1",
-    ),
-    region_otherwise: None,
-    endpoint_url: Some(
-        "http://127.0.0.1:4567",
-    ),
-    role_arn: Some(
-        "arn:aws:iam::111122223333:role/logs",
-    ),
-    external_id: Some(
-        "x",
-    ),
-    session_name: None,
-    sts_endpoint_url: None,
-    fips: None,
-    dual_stack: None,
-    profile: None,
-    ca_bundle: None,
-    static_keys: None,
-}
-"#);
+    Aws {
+        region: Some(
+            "eu-west-1",
+        ),
+        region_otherwise: None,
+        endpoint_url: Some(
+            "http://127.0.0.1:4567",
+        ),
+        role_arn: Some(
+            "arn:aws:iam::111122223333:role/logs",
+        ),
+        external_id: Some(
+            "x",
+        ),
+        session_name: None,
+        sts_endpoint_url: None,
+        fips: None,
+        dual_stack: None,
+        profile: None,
+        ca_bundle: None,
+        static_keys: None,
+    }
+    "#);
     assert!(!flow.pipeline.is_raw());
 }
 

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use crate::{
-    flow::machine::Machine,
-    model::{DeadLetter, FileRef, Mark, Now, Print, Span},
+    flow::{machine::Machine, mismatch::Sample},
+    model::{DeadLetter, FileRef, Generation, Mark, Now, Print, Span},
     record::{
         ec2,
         pipeline::{Context, Outcome, Pipeline},
@@ -23,14 +23,57 @@ pub(super) struct Cutter {
     pub(super) host: String,
     pub(super) ec2: ec2::Shared,
     pub(super) counters: Arc<FlowCounters>,
+    pub(super) mismatches: Sample,
 }
+
+/// Most bytes of a file's beginning in which a header line is looked for.
+pub(super) const HEAD: usize = 64 << 10;
 
 /// The print of the bytes of `buf` before `at`.
 pub(super) fn tail(buf: &[u8], at: usize) -> Print {
     Print::of_tail(&buf[..at])
 }
 
+/// What may be done with the bytes of a chunk whose end is not in sight.
+fn flush_of(chunk: &Chunk) -> Flush {
+    match (chunk.flush_all, chunk.flush_lines) {
+        (true, _) => Flush::Everything,
+        (false, true) => Flush::Lines,
+        (false, false) => Flush::Nothing,
+    }
+}
+
 impl Cutter {
+    /// Whether the first line of this file is needed and not known.
+    pub(super) fn lacks_header(&self, generation: Generation) -> bool {
+        self.pipeline.lacks_header(generation)
+    }
+
+    /// Learns the first line of a file, the lines to skip aside, from its first bytes: at most [`HEAD`].
+    pub(super) fn learn_header(&mut self, chunk: &Chunk, head: &[u8], end_of_file: bool) {
+        let flush = flush_of(chunk);
+        let mut header_left = self.framing.skip_header_lines;
+        let mut pos = 0;
+        loop {
+            let at = At { start_of_file: pos == 0, end_of_file, flush };
+            pos += match split::next(&self.framing, &head[pos..], at) {
+                Token::Record { len, .. } | Token::TooLong { len, .. } if header_left > 0 => {
+                    header_left -= 1;
+                    len
+                }
+                Token::Record { len, truncated: false, .. } => {
+                    let record = &head[pos..pos + len];
+                    let len = memchr::memchr(b'\n', record).map_or(len, |newline| newline + 1);
+                    let span = Span { start: pos as u64, end: (pos + len) as u64 };
+                    self.pipeline.learn_header(chunk.generation, span, &record[..len]);
+                    return;
+                }
+                Token::ByteOrderMark { len } | Token::Hole { len } => len,
+                Token::Record { .. } | Token::TooLong { .. } | Token::LongLine | Token::Incomplete => return,
+            }
+        }
+    }
+
     /// Cuts a chunk into records and puts what becomes of them into the open batch.
     pub(super) fn cut(
         &mut self,
@@ -42,11 +85,7 @@ impl Cutter {
     ) -> Consumed {
         let (start, end) = (chunk.bytes.start, chunk.bytes.end);
         let offset = |pos: usize| chunk.offset + (pos - start) as u64;
-        let flush = match (chunk.flush_all, chunk.flush_lines) {
-            (true, _) => Flush::Everything,
-            (false, true) => Flush::Lines,
-            (false, false) => Flush::Nothing,
-        };
+        let flush = flush_of(chunk);
         let mut pos = start;
         let mut header_left = chunk.header_left;
         let mut long_line = false;
@@ -152,17 +191,21 @@ impl Cutter {
         };
         let dead = match outcome {
             Outcome::Emit => None,
-            Outcome::EmitRaw => {
+            Outcome::Header => return false,
+            Outcome::EmitRaw(why) => {
                 self.counters.mismatched.add(1);
+                self.mismatches.take(file, span, &why, data, now.mono);
                 None
             }
-            Outcome::Drop => {
+            Outcome::Drop(why) => {
                 self.counters.mismatched.add(1);
                 self.counters.dropped.add(1);
+                self.mismatches.take(file, span, &why, data, now.mono);
                 return false;
             }
             Outcome::DeadLetter { reason } => {
                 self.counters.mismatched.add(1);
+                self.mismatches.take(file, span, &reason, data, now.mono);
                 Some(reason)
             }
         };

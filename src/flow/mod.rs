@@ -6,6 +6,7 @@ pub mod driver;
 pub mod engine;
 pub mod ledger;
 pub mod machine;
+mod mismatch;
 
 use std::time::Duration;
 

@@ -4,7 +4,7 @@ pub mod ec2;
 mod emit;
 mod fields;
 pub mod java;
-mod parse;
+pub mod parse;
 pub mod pipeline;
 pub mod regex;
 pub mod split;

@@ -7,7 +7,7 @@ use super::{
     ec2,
     emit::Emitter,
     fields::{Fields, Name, Text, Value},
-    parse::{Mismatch, Parser},
+    parse::{Format, Found, Mismatch, Parser, Refine},
     text,
 };
 use crate::model::{Generation, Now, RecordId, Span};
@@ -32,11 +32,27 @@ pub enum Outcome {
     /// What to send was appended to `out`.
     Emit,
     /// The record did not match, and what to send, its bytes as they were, was appended to `out`. Counted.
-    EmitRaw,
-    /// A step says this record is not sent; it is counted.
-    Drop,
+    EmitRaw(Unmatched),
+    /// The record did not match, and is not to be sent. Counted.
+    Drop(Unmatched),
+    /// The record was a header line, whose names the chain keeps: nothing of it is to be sent, and nothing is lost.
+    Header,
     /// A step says this record goes to the dead letters, for this reason.
     DeadLetter { reason: String },
+}
+
+/// The format that a record is not of, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unmatched {
+    /// As users write it.
+    pub format: &'static str,
+    pub mismatch: Mismatch,
+}
+
+impl std::fmt::Display for Unmatched {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.format, self.mismatch)
+    }
 }
 
 /// What to do with a record that a `parse` step cannot read. Default: `KeepRaw`, which loses nothing.
@@ -54,23 +70,12 @@ pub enum OnMismatch {
 pub enum Step {
     Parse {
         format: Format,
+        refine: Refine,
         on_mismatch: OnMismatch,
     },
     /// Fields to add, in order; a field of the same name is replaced in its place.
     Add(Vec<(String, Template)>),
     Emit(Emit),
-}
-
-/// How a line's fields are found. docs/PROCESSING.md says what each accepts.
-#[derive(Clone, Debug)]
-pub enum Format {
-    Json,
-    /// Each named group is a field.
-    Regex(regex::bytes::Regex),
-    /// Apache and nginx `common`.
-    Common,
-    /// Apache and nginx `combined`.
-    Combined,
 }
 
 /// How a record is written. Without an `emit` step fields are written as compact JSON.
@@ -127,8 +132,8 @@ impl Pipeline {
         let mut chain = Self { has_steps: !steps.is_empty(), ..Self::default() };
         for step in steps {
             let stage = match step {
-                Step::Parse { format, on_mismatch } => {
-                    Stage::Parse { parser: Parser::new(format, &mut fields), on_mismatch }
+                Step::Parse { format, refine, on_mismatch } => {
+                    Stage::Parse { parser: Parser::new(format, refine, &mut fields), on_mismatch }
                 }
                 Step::Add(added) => {
                     Stage::Add(added.into_iter().map(|(name, value)| (fields.intern(&name), value)).collect())
@@ -151,6 +156,22 @@ impl Pipeline {
         !self.has_steps
     }
 
+    /// Whether a step needs the first line of this file and does not know it.
+    #[must_use]
+    pub fn lacks_header(&self, generation: Generation) -> bool {
+        let lacks = |stage: &Stage| matches!(stage, Stage::Parse { parser, .. } if parser.lacks_header(generation));
+        self.stages.iter().any(lacks)
+    }
+
+    /// Tells the steps the first line of a file, its line end included if it has one.
+    pub fn learn_header(&mut self, generation: Generation, span: Span, line: &[u8]) {
+        for stage in &mut self.stages {
+            if let Stage::Parse { parser, .. } = stage {
+                parser.learn_header(generation, span, without_line_end(line));
+            }
+        }
+    }
+
     /// Runs the chain over one record, its line end included if it had one, and appends what to send to `out`.
     ///
     /// A parse step reads the record's bytes, whatever the steps before it found, and adds to their fields.
@@ -166,11 +187,14 @@ impl Pipeline {
         }
         for stage in &mut self.stages {
             match stage {
-                Stage::Parse { parser, on_mismatch } => {
-                    if let Err(mismatch) = parser.parse(line, &mut self.fields) {
-                        return unmatched(*on_mismatch, parser.name(), mismatch, record, out);
+                Stage::Parse { parser, on_mismatch } => match parser.parse(context, line, &mut self.fields) {
+                    Ok(Found::Fields) => {}
+                    Ok(Found::Header) => return Outcome::Header,
+                    Err(mismatch) => {
+                        let why = Unmatched { format: parser.name(), mismatch };
+                        return unmatched(*on_mismatch, why, record, out);
                     }
-                }
+                },
                 Stage::Add(added) => add(added, context, line, &mut self.fields),
             }
         }
@@ -185,20 +209,14 @@ fn without_line_end(record: &[u8]) -> &[u8] {
     line.map_or(record, |line| line.strip_suffix(b"\r").unwrap_or(line))
 }
 
-fn unmatched(
-    on_mismatch: OnMismatch,
-    format: &'static str,
-    mismatch: Mismatch,
-    record: &[u8],
-    out: &mut Vec<u8>,
-) -> Outcome {
+fn unmatched(on_mismatch: OnMismatch, why: Unmatched, record: &[u8], out: &mut Vec<u8>) -> Outcome {
     match on_mismatch {
-        OnMismatch::Drop => Outcome::Drop,
+        OnMismatch::Drop => Outcome::Drop(why),
         OnMismatch::KeepRaw => {
             out.extend_from_slice(record);
-            Outcome::EmitRaw
+            Outcome::EmitRaw(why)
         }
-        OnMismatch::DeadLetter => Outcome::DeadLetter { reason: format!("{format}: {mismatch}") },
+        OnMismatch::DeadLetter => Outcome::DeadLetter { reason: why.to_string() },
     }
 }
 
@@ -252,11 +270,11 @@ mod tests {
     }
 
     fn parse(format: Format) -> Step {
-        Step::Parse { format, on_mismatch: OnMismatch::DeadLetter }
+        Step::Parse { format, refine: Refine::default(), on_mismatch: OnMismatch::DeadLetter }
     }
 
     fn regex(pattern: &str) -> Step {
-        parse(Format::Regex(regex::bytes::Regex::new(pattern).expect("a pattern")))
+        parse(Format::Regex(super::super::regex::Regex::new(pattern).expect("a pattern")))
     }
 
     fn add(list: &[(&str, Part)]) -> Step {
@@ -381,9 +399,11 @@ mod tests {
 
     #[test]
     fn a_record_that_does_not_match_goes_where_the_step_says() {
+        let why =
+            Unmatched { format: "common", mismatch: Mismatch::Expected { what: "a space after the host", at: 2 } };
         for (on_mismatch, outcome, appended) in [
-            (OnMismatch::Drop, Outcome::Drop, &b""[..]),
-            (OnMismatch::KeepRaw, Outcome::EmitRaw, b"a\xff\r\n"),
+            (OnMismatch::Drop, Outcome::Drop(why), &b""[..]),
+            (OnMismatch::KeepRaw, Outcome::EmitRaw(why), b"a\xff\r\n"),
             (
                 OnMismatch::DeadLetter,
                 Outcome::DeadLetter { reason: "common: expected a space after the host at byte 2".into() },
@@ -391,8 +411,9 @@ mod tests {
             ),
         ] {
             let mut out = Vec::new();
-            let steps = vec![Step::Parse { format: Format::Common, on_mismatch }, Step::Emit(Emit::Json)];
-            assert_eq!(Pipeline::new(steps).run(&context(), b"a\xff\r\n", &mut out), outcome);
+            let step = Step::Parse { format: Format::Common, refine: Refine::default(), on_mismatch };
+            let mut pipeline = Pipeline::new(vec![step, Step::Emit(Emit::Json)]);
+            assert_eq!(pipeline.run(&context(), b"a\xff\r\n", &mut out), outcome);
             assert_eq!(out, appended);
         }
     }

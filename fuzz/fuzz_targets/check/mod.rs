@@ -6,7 +6,8 @@ use headwater::{
     model::{Generation, Now, Span},
     record::{
         ec2,
-        pipeline::{Context, Emit, Format, OnMismatch, Outcome, Pipeline, Step},
+        parse::{Format, Refine},
+        pipeline::{Context, Emit, OnMismatch, Outcome, Pipeline, Step},
     },
 };
 
@@ -33,7 +34,8 @@ fn run(format: Format, emit: Emit, record: &[u8]) -> Option<Vec<u8>> {
         generation: Generation(1),
         span: Span { start: 0, end: record.len() as u64 },
     };
-    let steps = vec![Step::Parse { format, on_mismatch: OnMismatch::DeadLetter }, Step::Emit(emit)];
+    let steps =
+        vec![Step::Parse { format, refine: Refine::default(), on_mismatch: OnMismatch::DeadLetter }, Step::Emit(emit)];
     let mut out = b"before".to_vec();
     let outcome = Pipeline::new(steps).run(&context, record, &mut out);
     let sent = out.split_off(b"before".len());

@@ -57,7 +57,7 @@ fn csv(r: &mut Reader<'_>, value: &Value<'_>) -> Option<Emit> {
     Some(Emit::Csv { fields, delimiter })
 }
 
-fn delimiter(text: &str) -> Result<u8, String> {
+pub(super) fn delimiter(text: &str) -> Result<u8, String> {
     match text.as_bytes() {
         [byte] if byte.is_ascii() && !matches!(byte, b'"' | b'\r' | b'\n' | 0) => Ok(*byte),
         _ => Err("is no delimiter; write one ASCII character that is no quote, like \",\" or \"\\t\" (double quotes)"

@@ -373,6 +373,7 @@ impl World {
         let unlimited = self.planted == Planted::NoBackPressure;
         let partial = (self.planted == Planted::PartialLineEmitted).then_some(Duration::ZERO);
         let parts = Parts {
+            flow: "simulated".to_owned(),
             fs: self.sim.clone(),
             journal: opened.journal,
             places,
