@@ -4,6 +4,7 @@
 pub mod agent;
 mod build;
 mod glob;
+mod groups;
 mod keys;
 mod read;
 mod steps;

@@ -387,3 +387,78 @@ fn the_shipped_configuration_is_accepted() {
     let names: Vec<String> = good(text).flows.into_iter().map(|flow| flow.name).collect();
     assert_eq!(names, ["kinesis:app-logs:/tmp/app.log*", "fh:app-archive:/tmp/app.log*"]);
 }
+
+/// The YAML of a file, without its first comment; our own reader must accept it, and mean the same flows.
+fn yaml(text: &str) -> String {
+    let (agent, found) = super::main("agent.json".into(), text);
+    assert!(found.problems.is_empty(), "{:?}", found.problems);
+    let yaml = super::yaml(&agent, "agent.json");
+    let ours = parse_text("headwater.yaml", &yaml, &env).unwrap_or_else(|wrong| panic!("{wrong}\n\n{yaml}"));
+    assert_eq!(ours.warnings, [""; 0], "{yaml}");
+    assert_eq!(ours.flows.len(), found.options.len());
+    for (ours, java) in ours.flows.iter().zip(&found.options) {
+        assert_eq!(ours.name, java.name);
+        assert_eq!(ours.source.paths[0].text(), java.source.paths[0].text());
+        let excludes = |options: &Options| options.source.exclude.iter().map(|p| p.text().to_owned()).collect::<Vec<_>>();
+        assert_eq!(excludes(ours), excludes(java));
+        assert_eq!(ours.source.poll_interval, java.source.poll_interval);
+        assert_eq!(ours.framing.skip_header_lines, java.framing.skip_header_lines);
+        assert_eq!(ours.framing.multiline.is_some(), java.framing.multiline.is_some());
+        assert_eq!(ours.limits, java.limits, "{yaml}");
+    }
+    yaml.split_once("state_dir").map_or_else(|| yaml.clone(), |(_, rest)| format!("state_dir{rest}"))
+}
+
+#[test]
+fn the_yaml_says_the_same_and_what_is_different() {
+    insta::assert_snapshot!(yaml(r#"{
+  "headwater.stateDir": "/data/headwater",
+  "shutdownTimeoutMillis": 10000,
+  "maxSendingThreads": 24,
+  "assumeRoleARN": "arn:aws:iam::111122223333:role/logs",
+  "assumeRoleExternalId": "x",
+  "sts.endpoint": "sts.eu-west-1.amazonaws.com",
+  "awsAccessKeyId": "AKIA", "awsSecretAccessKey": "hush-hush",
+  "kinesis.endpoint": "kinesis.eu-west-1.amazonaws.com",
+  "flows": [
+    { "filePattern": "/var/log/it's ${a} [x]/app.log*", "kinesisStream": "web-logs", "initialPosition": "START_OF_FILE",
+      "maxBufferAgeMillis": 5000, "maxBufferSizeRecords": 100, "maxBufferSizeBytes": 1048576, "skipHeaderLines": 1,
+      "partitionKeyOption": "DETERMINISTIC", "multiLineStartPattern": "^\\[", "minTimeBetweenFilePollsMillis": 500,
+      "dataProcessingOptions": [ { "optionName": "SINGLELINE" } ] },
+    { "filePattern": "/var/log/httpd/access_log", "deliveryStream": "access", "aggregatedRecordSizeBytes": 5000,
+      "dataProcessingOptions": [ { "optionName": "LOGTOJSON", "logFormat": "COMBINEDAPACHELOG" } ] },
+    { "filePattern": "/var/log/x.csv", "deliveryStream": "csv", "truncatedRecordTerminator": "...\n",
+      "dataProcessingOptions": [ { "optionName": "CSVTOJSON", "customFieldNames": [ "a", "b" ], "delimiter": "\\|" },
+                                 { "optionName": "ADDMETADATA", "metadata": { "k": [ 1, "${x}" ] }, "timestamp": "true" } ] }
+  ]
+}"#), @"");
+}
+
+#[test]
+fn the_yaml_of_every_option_is_read_by_our_own_reader() {
+    for option in [
+        r#"{ "optionName": "SINGLELINE", "parseOptions": [ "NO_TRIM", "ESCAPE_NEW_LINE" ] }"#,
+        r#"{ "optionName": "CSVTOJSON", "customFieldNames": [ "a", "b", "a", "" ] }"#,
+        r#"{ "optionName": "CSVTOJSON", "customFieldNames": [ "a" ], "delimiter": "\t" }"#,
+        r#"{ "optionName": "CSVTOJSON", "customFieldNames": [ "a" ], "delimiter": "\\t" }"#,
+        r#"{ "optionName": "CSVTOJSON", "customFieldNames": [ "a" ], "delimiter": "'" }"#,
+        r#"{ "optionName": "CSVTOJSON", "customFieldNames": [ "a-b", "c" ], "delimiter": "\\s+", "jsonFormat": "PRETTYPRINT" }"#,
+        r#"{ "optionName": "CSVTOJSON", "customFieldNames": [ "a" ], "delimiter": "(?<=x)" }"#,
+        r#"{ "optionName": "CSVTOJSON", "customFieldNames": [ "a" ], "delimiter": "" }"#,
+        r#"{ "optionName": "LOGTOJSON", "logFormat": "COMMONAPACHELOG" }"#,
+        r#"{ "optionName": "LOGTOJSON", "logFormat": "COMMONAPACHELOG", "customFieldNames": [ "1", "2", "3", "4", "5", "6", "7" ] }"#,
+        r#"{ "optionName": "LOGTOJSON", "logFormat": "APACHEERRORLOG" }"#,
+        r#"{ "optionName": "LOGTOJSON", "logFormat": "SYSLOG" }"#,
+        r#"{ "optionName": "LOGTOJSON", "logFormat": "RFC3339SYSLOG" }"#,
+        r#"{ "optionName": "LOGTOJSON", "logFormat": "SYSLOG", "matchPattern": "^(\\S+) '(\\d+)'$", "customFieldNames": [ "k", "v v" ] }"#,
+        r#"{ "optionName": "LOGTOJSON", "logFormat": "SYSLOG", "matchPattern": "(?<!x)(.)(\\1)", "customFieldNames": [ "k", "v" ] }"#,
+        r#"{ "optionName": "ADDMETADATA", "metadata": { "a": { "b": [ null, true, 1.5, "x: y # z" ] } }, "timestamp": true }"#,
+        r#"{ "optionName": "ADDMETADATA" }"#,
+        r#"{ "optionName": "ADDEC2METADATA", "logFormat": "SYSLOG" }"#,
+        r#"{ "optionName": "ADDBRACKETS" }"#,
+    ] {
+        for chain in [option.to_owned(), format!("{option}, {{ \"optionName\": \"SINGLELINE\" }}")] {
+            yaml(&flow(&format!("\"maxBufferAgeMillis\": 1000, \"dataProcessingOptions\": [ {chain} ]")));
+        }
+    }
+}
