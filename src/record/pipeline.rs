@@ -7,6 +7,7 @@ use super::{
     ec2,
     emit::Emitter,
     fields::{Fields, Name, Text, Value},
+    java,
     parse::{Format, Found, Mismatch, Parser, Refine},
     text,
 };
@@ -115,6 +116,8 @@ pub struct Pipeline {
     /// The name of the one field that a record is where nothing parses it.
     message: Option<Name>,
     fields: Fields,
+    /// Takes the place of the steps: what the Java agent does.
+    java: Option<java::Chain>,
 }
 
 /// A step, made ready to run.
@@ -150,6 +153,12 @@ impl Pipeline {
         Self { fields, ..chain }
     }
 
+    /// A chain of the Java agent's converters; none at all leaves a record's bytes untouched.
+    #[must_use]
+    pub fn java(converters: Vec<java::Converter>) -> Self {
+        Self { has_steps: !converters.is_empty(), java: Some(java::Chain::new(converters)), ..Self::default() }
+    }
+
     /// Whether records are sent with their bytes untouched.
     #[must_use]
     pub fn is_raw(&self) -> bool {
@@ -179,6 +188,9 @@ impl Pipeline {
         if self.is_raw() {
             out.extend_from_slice(record);
             return Outcome::Emit;
+        }
+        if let Some(chain) = &mut self.java {
+            return chain.run(context, record, out);
         }
         let line = without_line_end(record);
         self.fields.clear();

@@ -9,3 +9,4 @@ mod house;
 mod real;
 mod simulation;
 mod support;
+mod vectors;

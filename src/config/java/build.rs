@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::{
     super::pattern,
     agent::{Agent, Flow, Service, Stream},
+    processing::{self, Findings},
     read::{Object, Reader},
 };
 use crate::{
@@ -13,6 +14,7 @@ use crate::{
     deliver::{Aggregate, Destination, Firehose, Kinesis, PartitionKey},
     flow::{Delivery, Limits, Options},
     record::{
+        java::Converter,
         pipeline::Pipeline,
         split::{self, Multiline, Oversize},
     },
@@ -45,8 +47,21 @@ pub(super) fn options(r: &mut Reader<'_>, object: &Object<'_>, agent: &Agent, fl
     let paths = vec![r.check(object, "filePattern", glob)?];
     let exclude = ARCHIVES.iter().map(|glob| Pattern::new(glob).expect("these are globs")).collect();
     let source = source::Options { paths, exclude, start_at: flow.start_at, poll_interval: poll_interval(flow) };
-    let (name, pipeline, delivery) = (flow.name(), Pipeline::default(), Delivery::AtLeastOnce);
+    let pipeline = Pipeline::java(converters(r, object, flow));
+    let (name, delivery) = (flow.name(), Delivery::AtLeastOnce);
     Some(Options { name, source, framing: framing?, pipeline, destination, limits, delivery })
+}
+
+fn converters(r: &mut Reader<'_>, object: &Object<'_>, flow: &Flow) -> Vec<Converter> {
+    let mut converters = Vec::new();
+    for (index, node) in flow.processing.iter().enumerate() {
+        let key = object.key(&format!("dataProcessingOptions[{index}]"));
+        let mut findings = Findings::default();
+        converters.extend(processing::converter(node, &mut findings));
+        findings.problems.iter().for_each(|(at, text)| r.problem(*at, &key, text));
+        findings.warnings.iter().for_each(|(at, text)| r.warning(*at, &key, text));
+    }
+    converters
 }
 
 /// How often a file is looked at that announces nothing, as far as that is allowed here.

@@ -6,6 +6,7 @@ mod build;
 mod glob;
 mod groups;
 mod keys;
+mod processing;
 mod read;
 mod steps;
 mod yaml;
@@ -18,7 +19,10 @@ use std::sync::Arc;
 use super::problem::Problem;
 use crate::{
     flow::Options,
-    record::java::json::{self, Extras, Node, Value},
+    record::java::{
+        Converter,
+        json::{self, Extras, Node, Value},
+    },
 };
 pub use agent::Agent;
 pub use glob::FilePattern;
@@ -105,4 +109,18 @@ fn parse(r: &mut Reader<'_>, text: &str) -> Result<Node, (usize, String)> {
         r.warning(end, "", "what follows the configuration is ignored, as in the Java agent");
     }
     Ok(root)
+}
+
+/// Reads one entry of `dataProcessingOptions`; a `null` is none. The errors are whole sentences, without their place.
+pub fn converter(entry: &str) -> Result<Option<Converter>, Vec<String>> {
+    let (node, end) = json::parse(entry, EXTRAS).map_err(|fault| vec![fault.to_string()])?;
+    if !json::is_end(entry, end, EXTRAS) {
+        return Err(vec![format!("something follows the entry at byte {end}")]);
+    }
+    let mut findings = processing::Findings::default();
+    let converter = processing::converter(&node, &mut findings);
+    if findings.problems.is_empty() {
+        return Ok(converter);
+    }
+    Err(findings.problems.into_iter().map(|(_, text)| text).collect())
 }
