@@ -16,6 +16,12 @@ pub(crate) enum Kind {
     Plain,
     /// The combined format of web servers: 190 bytes each too.
     Combined,
+    /// Ten cells, 190 bytes each.
+    Csv,
+    /// Objects with eight members, 190 bytes each.
+    Json,
+    /// RFC 3164 as servers write it to files: 190 bytes each.
+    Syslog,
 }
 
 /// Writes at least `bytes` bytes of lines and returns how many it was.
@@ -53,6 +59,23 @@ pub(crate) fn fill(line: &mut Vec<u8>, kind: Kind, number: u64) -> io::Result<()
             write!(line, "\"GET /shop/item/{number:010}?q=")?;
             pad(line, LINE - 62, number);
             write!(line, " HTTP/1.1\" 200 {size:05} \"-\" \"Mozilla/5.0 (X11; Linux)\"")?;
+            pad(line, LINE - 1, number);
+        }
+        Kind::Csv => {
+            write!(line, "2026-11-20T10:{minute:02}:{second:02}.{ms:03}Z,web-{},GET,/shop/item/", number % 16)?;
+            write!(line, "{number:010},200,{size},0.{ms:03},user{user},\"a, b\",")?;
+            pad(line, LINE - 1, number);
+        }
+        Kind::Json => {
+            write!(line, "{{\"time\":\"2026-11-20T10:{minute:02}:{second:02}.{ms:03}Z\",\"level\":\"info\",")?;
+            write!(line, "\"request\":1{number:09},\"user\":\"user{user}\",\"bytes\":{size},\"took\":1.{ms:03},")?;
+            write!(line, "\"ok\":true,\"message\":\"")?;
+            pad(line, LINE - 3, number);
+            line.extend_from_slice(b"\"}");
+        }
+        Kind::Syslog => {
+            write!(line, "Nov 20 10:{minute:02}:{second:02} web-{} sshd[{}]: ", number % 16, 1000 + user)?;
+            write!(line, "request {number:010} of user {user} took {size} us and went ")?;
             pad(line, LINE - 1, number);
         }
     }

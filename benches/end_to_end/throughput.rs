@@ -20,20 +20,24 @@ struct Scenario {
 
 const REGEX: &str = r"parse: { regex: '^(?P<time>\S+) (?P<level>\w+) (?P<thread>\S+) (?P<message>.*)$' }";
 
-const SCENARIOS: [Scenario; 7] = [
+const CSV: &str = "parse: { csv: { fields: [time, host, method, path, status, bytes, took, user, note, rest] } }";
+
+const SCENARIOS: [Scenario; 10] = [
     Scenario { name: "SDK alone, HTTP", kind: Kind::Plain, tls: false, process: None },
     Scenario { name: "raw, HTTP", kind: Kind::Plain, tls: false, process: Some(&[]) },
     Scenario { name: "SDK alone, TLS", kind: Kind::Plain, tls: true, process: None },
     Scenario { name: "raw, TLS", kind: Kind::Plain, tls: true, process: Some(&[]) },
     Scenario { name: "regex to JSON, HTTP", kind: Kind::Plain, tls: false, process: Some(&[REGEX, "emit: json"]) },
     Scenario { name: "regex to JSON, TLS", kind: Kind::Plain, tls: true, process: Some(&[REGEX, "emit: json"]) },
-    Scenario {
-        name: "combined to JSON, HTTP",
-        kind: Kind::Combined,
-        tls: false,
-        process: Some(&["parse: combined", "emit: json"]),
-    },
+    processed("combined to JSON, HTTP", Kind::Combined, &["parse: combined", "emit: json"]),
+    processed("CSV to JSON, HTTP", Kind::Csv, &[CSV, "emit: json"]),
+    processed("JSON plus a field, HTTP", Kind::Json, &["parse: json", "add: { host: '${host}' }", "emit: json"]),
+    processed("syslog to JSON, HTTP", Kind::Syslog, &["parse: syslog_rfc3164", "emit: json"]),
 ];
+
+const fn processed(name: &'static str, kind: Kind, steps: &'static [&'static str]) -> Scenario {
+    Scenario { name, kind, tls: false, process: Some(steps) }
+}
 
 /// Measures the scenarios that are wanted and prints their table.
 pub(crate) fn run(binary: &Path, wanted: &dyn Fn(&str) -> bool) {
@@ -46,7 +50,7 @@ pub(crate) fn run(binary: &Path, wanted: &dyn Fn(&str) -> bool) {
     println!("| scenario | MB/s | CPU s/GB | of it to the SDK alone | peak RSS MB |\n|---|---|---|---|---|");
     let folder = folder();
     let mut alone = [None; 2];
-    for kind in [Kind::Plain, Kind::Combined] {
+    for kind in [Kind::Plain, Kind::Combined, Kind::Csv, Kind::Json, Kind::Syslog] {
         let log = folder.path().join("bench.log");
         let scenarios: Vec<_> = scenarios.iter().filter(|s| s.kind == kind).collect();
         if scenarios.is_empty() {

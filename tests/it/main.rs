@@ -4,6 +4,7 @@
 //! `real` drives the real binary through them; each test has its own folder, address and ports, so they run side by side.
 //! `simulation` runs the whole flow with a simulated disk, journal, destination and clock.
 
+mod allocations;
 mod corpora;
 mod house;
 mod real;
