@@ -2,7 +2,7 @@
 //! Invariant: life ends here and nowhere else, at the latest `shutdown_timeout` after it was asked to.
 
 mod flows;
-mod lock;
+pub mod lock;
 mod progress;
 mod systemd;
 

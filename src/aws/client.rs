@@ -57,7 +57,14 @@ pub async fn connect(
     of_arn: Option<&str>,
     http: SharedHttpClient,
 ) -> Result<SdkConfig, StartError> {
-    let shared = load(aws, of_arn, aws.endpoint_url.as_deref(), http.clone()).await;
+    let mut shared = load(aws, of_arn, aws.endpoint_url.as_deref(), http.clone()).await;
+    let otherwise = Aws { region: aws.region_otherwise.clone(), ..aws.clone() };
+    let mut aws = aws;
+    if shared.region().is_none() && otherwise.region.is_some() {
+        // For the role's service, too.
+        aws = &otherwise;
+        shared = load(aws, of_arn, aws.endpoint_url.as_deref(), http.clone()).await;
+    }
     let Some(region) = shared.region().cloned() else {
         return Err(StartError::NoRegion { what: what.to_owned() });
     };

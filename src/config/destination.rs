@@ -35,7 +35,7 @@ pub(super) fn destination(r: &mut Reader<'_>, value: &Value<'_>, defaults: &Aws)
 
 fn kinesis(r: &mut Reader<'_>, value: &Value<'_>, defaults: &Aws) -> Option<Destination> {
     let map = r.map(value, &keys::KINESIS)?;
-    let stream = stream(r, &map, &Service { name: "kinesis", resource: "stream", longest: 128 });
+    let stream = stream(r, &map, &KINESIS);
     let aws = of_destination(r, &map, defaults);
     let partition_key = map.get("partition_key").and_then(|value| partition_key(r, &value));
     r.key(&map, "aggregate", |text| {
@@ -59,7 +59,7 @@ fn partition_key(r: &mut Reader<'_>, value: &Value<'_>) -> Option<PartitionKey> 
 
 fn firehose(r: &mut Reader<'_>, value: &Value<'_>, defaults: &Aws) -> Option<Destination> {
     let map = r.map(value, &keys::FIREHOSE)?;
-    let stream = stream(r, &map, &Service { name: "firehose", resource: "deliverystream", longest: 64 });
+    let stream = stream(r, &map, &FIREHOSE);
     let aws = of_destination(r, &map, defaults);
     let aggregate = map.get("aggregate").and_then(|value| aggregate(r, &value));
     let add_newline = r.key(&map, "add_newline", value::boolean);
@@ -96,13 +96,16 @@ fn max_in_flight(r: &mut Reader<'_>, map: &Map<'_>) -> usize {
 }
 
 /// What a service calls its streams.
-struct Service {
+pub(super) struct Service {
     name: &'static str,
     /// Before the name in an ARN.
     resource: &'static str,
     /// Most characters of a name.
     longest: usize,
 }
+
+pub(super) const KINESIS: Service = Service { name: "kinesis", resource: "stream", longest: 128 };
+pub(super) const FIREHOSE: Service = Service { name: "firehose", resource: "deliverystream", longest: 64 };
 
 /// Reads `stream`.
 fn stream(r: &mut Reader<'_>, map: &Map<'_>, service: &Service) -> Option<String> {
@@ -118,7 +121,7 @@ fn stream(r: &mut Reader<'_>, map: &Map<'_>, service: &Service) -> Option<String
 }
 
 /// A name, or an ARN.
-fn stream_name(text: &str, service: &Service) -> Result<String, String> {
+pub(super) fn stream_name(text: &str, service: &Service) -> Result<String, String> {
     let Service { name: of, resource, longest } = service;
     let name = match text.strip_prefix("arn:") {
         None => text,

@@ -1,4 +1,4 @@
-//! YAML to typed options; the only module that knows how people write settings. Knows no running flow and no network.
+//! YAML, and the Java agent's JSON, to typed options; the only module that knows how people write settings. Knows no running flow and no network.
 //! Invariant: either a `Config` in which nothing is invalid, or every mistake at once, each with its place.
 
 mod aws;
@@ -22,7 +22,7 @@ mod tests;
 
 use std::{path::PathBuf, time::Duration};
 
-pub use load::{DEFAULT_PATH, load, load_with_folder, parse_text};
+pub use load::{DEFAULT_PATH, load, load_java, load_with_folder, parse_text};
 pub use problem::{Location, Problem, Problems};
 
 /// A whole configuration. After this there is no "invalid".

@@ -773,8 +773,9 @@ aws:
 }
 
 #[test]
-fn the_java_agents_json_is_recognised() {
-    insta::assert_snapshot!(bad(r#"{"cloudwatch.emitMetrics": true, "flows": [{"filePattern": "/tmp/app.log*", "kinesisStream": "s"}]}"#), @"bad.yaml:1:45: this is a configuration of the Java agent, which this version cannot read; write the flow in YAML (docs/CONFIGURATION.md)");
+fn the_java_agents_json_is_read_under_any_name() {
+    let text = r#"{"cloudwatch.emitMetrics": true, "flows": [{"filePattern": "/tmp/app.log*", "kinesisStream": "s"}]}"#;
+    assert_eq!(good_flow(text).name, "kinesis:s:/tmp/app.log*");
 }
 
 #[test]
@@ -1041,6 +1042,7 @@ shutdown_timeout: 30s
         region: Some(
             "eu-west-1",
         ),
+        region_otherwise: None,
         endpoint_url: Some(
             "http://127.0.0.1:4567",
         ),

@@ -15,7 +15,10 @@ pub use log::{CountMismatch, Format, Log};
 pub use metadata::{InstanceMetadata, Metadata};
 pub use object::{FieldNames, Layout};
 
-use crate::record::pipeline::{Context, Outcome};
+use crate::record::{
+    parse::Mismatch,
+    pipeline::{Context, Outcome, Unmatched},
+};
 
 /// One entry of `dataProcessingOptions`.
 #[derive(Clone, Debug)]
@@ -89,13 +92,14 @@ impl Chain {
             out.extend_from_slice(record);
             return Outcome::Emit;
         };
-        let mut verdict = Verdict::Converted;
+        let (mut verdict, mut name) = (Verdict::Converted, last.name());
         for (at, converter) in others.iter_mut().enumerate() {
             std::mem::swap(&mut self.made, &mut self.making);
             self.making.clear();
             let input = if at == 0 { record } else { &self.made };
             verdict = converter.convert(context, input, &mut self.making, &mut self.scratch);
             if verdict != Verdict::Converted {
+                name = converter.name();
                 break;
             }
         }
@@ -107,18 +111,31 @@ impl Chain {
             Verdict::Converted => Outcome::Emit,
             Verdict::Skipped => {
                 out.truncate(from);
-                Outcome::Drop
+                Outcome::Drop(Unmatched { format: name, mismatch: Mismatch::NoMatch { end: record.len() } })
             }
             Verdict::Failed => {
                 out.truncate(from);
                 out.extend_from_slice(record);
-                Outcome::EmitRaw
+                let mismatch = Mismatch::Expected { what: "what this converter can read", at: 0 };
+                Outcome::EmitRaw(Unmatched { format: name, mismatch })
             }
         }
     }
 }
 
 impl Converter {
+    /// What users write.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::SingleLine { .. } => "SINGLELINE",
+            Self::CsvToJson(_) => "CSVTOJSON",
+            Self::LogToJson(_) => "LOGTOJSON",
+            Self::AddMetadata(_) => "ADDMETADATA",
+            Self::AddEc2Metadata(_) => "ADDEC2METADATA",
+            Self::AddBrackets => "ADDBRACKETS",
+        }
+    }
+
     /// Appends what it makes of `input` to `out`.
     fn convert(&mut self, context: &Context<'_>, input: &[u8], out: &mut Vec<u8>, scratch: &mut Scratch) -> Verdict {
         match self {

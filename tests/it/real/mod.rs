@@ -11,6 +11,7 @@ mod firehose;
 mod folders;
 mod follow;
 mod logrotate;
+mod migrate;
 mod network;
 mod once;
 mod parse;
