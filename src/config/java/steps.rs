@@ -148,7 +148,9 @@ impl Steps<'_> {
         let names = unique(list(option, "customFieldNames"));
         let delimiter = text(option, "delimiter").unwrap_or_else(|| ",".to_owned());
         if let Some(delimiter) = literal(&delimiter) {
-            self.note("Unlike CSVTOJSON: a cell in quotes may hold the delimiter, and the quotes are taken off (RFC 4180).");
+            self.note(
+                "Unlike CSVTOJSON: a cell in quotes may hold the delimiter, and the quotes are taken off (RFC 4180).",
+            );
             let fields = names.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", ");
             let delimiter = if delimiter == '\t' { "\"\\t\"".to_owned() } else { quoted_always(delimiter) };
             self.step(&format!("parse: {{ csv: {{ fields: [{fields}], delimiter: {delimiter} }} }}"));
@@ -163,7 +165,9 @@ impl Steps<'_> {
                 self.rename(groups.iter().zip(&names));
                 self.made = Made::Fields;
             }
-            None => self.missing(&format!("CSVTOJSON with the delimiter {} cannot be written here.", quoted(&delimiter))),
+            None => {
+                self.missing(&format!("CSVTOJSON with the delimiter {} cannot be written here.", quoted(&delimiter)))
+            }
         }
     }
 
@@ -198,7 +202,9 @@ impl Steps<'_> {
     }
 
     fn metadata(&mut self, option: &Value) {
-        self.note("Unlike ADDMETADATA, `data` comes first, and fields of a record that was parsed are not put into it.");
+        self.note(
+            "Unlike ADDMETADATA, `data` comes first, and fields of a record that was parsed are not put into it.",
+        );
         if self.made != Made::Fields {
             self.step("rename: { message: data }");
         }

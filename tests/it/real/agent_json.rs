@@ -15,7 +15,8 @@ use crate::support::{
 
 /// Writes `agent.json` with these keys at the top level, and one flow for each of these; `@` stands for the logs' folder.
 fn configure(site: &Site, top: &str, flows: &[&str]) {
-    let mut text = format!("{{ // as the Java agent reads it\n\"cloudwatch.emitMetrics\": false, {top}\n\"flows\": [\n");
+    let mut text =
+        format!("{{ // as the Java agent reads it\n\"cloudwatch.emitMetrics\": false, {top}\n\"flows\": [\n");
     for (at, flow) in flows.iter().enumerate() {
         let comma = if at > 0 { "," } else { "" };
         let _ = writeln!(text, "{comma} {{ {flow}, \"initialPosition\": \"START_OF_FILE\" }}");
