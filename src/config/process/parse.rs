@@ -46,7 +46,8 @@ pub(super) fn parse(r: &mut Reader<'_>, value: &Value<'_>) -> Option<Step> {
         "on_mismatch",
         &[("keep_raw", OnMismatch::KeepRaw), ("drop", OnMismatch::Drop), ("dead_letter", OnMismatch::DeadLetter)],
     );
-    let refine = Refine { types: types(r, &map), timestamp: timestamp(r, &map), null_if: null_if(r, &map) };
+    let refine =
+        Refine { types: types(r, &map), timestamp: timestamp(r, &map).map(Box::new), null_if: null_if(r, &map) };
     let names = map.present(&formats());
     let [name] = names[..] else {
         let others = ["on_mismatch", "types", "timestamp", "null_if"];
@@ -80,7 +81,7 @@ fn named_format(name: &str) -> Result<Format, String> {
 fn told_format(r: &mut Reader<'_>, name: &str, value: &Value<'_>) -> Option<Format> {
     match name {
         "regex" => r.value(value, pattern::regex_with_groups).map(Format::Regex),
-        "grok" => grok(r, value).map(Format::Grok),
+        "grok" => grok(r, value).map(|grok| Format::Grok(Box::new(grok))),
         "csv" => csv(r, value).map(Format::Csv),
         "key_value" => key_value(r, value).map(Format::KeyValue),
         _ => {

@@ -168,8 +168,8 @@ type Parts = [Option<(usize, usize)>; PARTS.len()];
 /// How long the message is, and where the parts after it are. They begin at the first place from which on there is nothing
 /// but parts: what a client or an application wrote into the message may look like some.
 fn parts(text: &[u8]) -> (usize, Parts) {
-    let places = memmem::find_iter(text, b", client: ").take(MOST_PLACES);
-    let found = places.filter_map(|at| Some((at, read_parts(text, at)?))).next();
+    let mut places = memmem::find_iter(text, b", client: ").take(MOST_PLACES);
+    let found = places.find_map(|at| Some((at, read_parts(text, at)?)));
     found.unwrap_or((text.len(), [None; PARTS.len()]))
 }
 

@@ -8,7 +8,7 @@ pub enum Format {
     Json,
     /// Each named group is a field.
     Regex(Regex),
-    Grok(Grok),
+    Grok(Box<Grok>),
     Csv(csv::Options),
     Logfmt,
     KeyValue(pairs::Options),

@@ -1,5 +1,7 @@
 //! The header lines of the files at hand. Knows no format. Invariant: at most [`MOST_FILES`] are remembered, those used last.
 
+use std::collections::VecDeque;
+
 use super::super::fields::Names;
 use crate::model::{Generation, Span};
 
@@ -18,7 +20,7 @@ pub(super) struct Header {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Headers {
     /// The one used last first.
-    list: Vec<Box<Header>>,
+    list: VecDeque<Header>,
 }
 
 impl Headers {
@@ -30,13 +32,16 @@ impl Headers {
     pub(super) fn learn(&mut self, header: Header) {
         self.list.retain(|known| known.generation != header.generation);
         self.list.truncate(MOST_FILES - 1);
-        self.list.insert(0, Box::new(header));
+        self.list.push_front(header);
     }
 
     pub(super) fn find(&mut self, generation: Generation) -> Option<&Header> {
         let at = self.list.iter().position(|header| header.generation == generation)?;
-        self.list[..=at].rotate_right(1);
-        Some(&self.list[0])
+        if at > 0 {
+            let header = self.list.remove(at)?;
+            self.list.push_front(header);
+        }
+        self.list.front()
     }
 }
 

@@ -61,16 +61,12 @@ impl Pattern {
     }
 
     pub(super) fn parse(&mut self, line: &[u8], fields: &mut Fields) -> Result<(), Mismatch> {
-        let plan = self.plan.as_mut().filter(|_| line.is_ascii());
-        let found = match plan {
-            Some(plan) => {
-                let matches = plan.matches(line);
-                push(&self.fields, fields, |group| Some(plan.group(group)), matches)
-            }
-            None => {
-                let matches = self.regex.search(line, &mut self.groups).map_err(|_| Mismatch::GivenUp)?;
-                push(&self.fields, fields, |group| self.groups.get(group), matches)
-            }
+        let found = if let Some(plan) = self.plan.as_mut().filter(|_| line.is_ascii()) {
+            let matches = plan.matches(line);
+            push(&self.fields, fields, |group| Some(plan.group(group)), matches)
+        } else {
+            let matches = self.regex.search(line, &mut self.groups).map_err(|_| Mismatch::GivenUp)?;
+            push(&self.fields, fields, |group| self.groups.get(group), matches)
         };
         if found { Ok(()) } else { Err(Mismatch::NoMatch { end: line.len() }) }
     }

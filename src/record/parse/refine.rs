@@ -25,7 +25,7 @@ pub enum Type {
 pub struct Refine {
     /// Fields by name.
     pub types: Vec<(String, Type)>,
-    pub timestamp: Option<TimestampOptions>,
+    pub timestamp: Option<Box<TimestampOptions>>,
     /// Texts that mean null.
     pub null_if: Vec<String>,
 }
@@ -44,7 +44,7 @@ impl Refiner {
     pub(super) fn new(refine: Refine, fields: &mut Fields) -> Self {
         Self {
             types: refine.types.iter().map(|(name, kind)| (fields.intern(name), *kind)).collect(),
-            timestamp: refine.timestamp.map(|options| Timestamp::new(options, fields)),
+            timestamp: refine.timestamp.map(|options| Timestamp::new(*options, fields)),
             null_if: refine.null_if,
             yes: fields.constant("true"),
             no: fields.constant("false"),

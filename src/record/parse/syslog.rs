@@ -55,13 +55,13 @@ impl Priority {
 
 /// RFC 3164, and the files that syslog daemons write.
 #[derive(Clone, Debug)]
-pub(in super::super) struct Old {
+pub(in super::super) struct Rfc3164 {
     priority: Priority,
     /// timestamp, hostname, program, processid, message
     names: [Name; 5],
 }
 
-impl Old {
+impl Rfc3164 {
     pub(super) fn new(fields: &mut Fields) -> Self {
         Self {
             priority: Priority::new(fields),
@@ -161,7 +161,7 @@ fn program(cursor: &mut Cursor<'_>) -> (Option<Text>, Option<Text>) {
 
 /// RFC 5424.
 #[derive(Clone, Debug)]
-pub(in super::super) struct New {
+pub(in super::super) struct Rfc5424 {
     priority: Priority,
     version: Name,
     /// timestamp, hostname, program, processid, msgid
@@ -170,7 +170,7 @@ pub(in super::super) struct New {
     message: Name,
 }
 
-impl New {
+impl Rfc5424 {
     pub(super) fn new(fields: &mut Fields) -> Self {
         Self {
             priority: Priority::new(fields),

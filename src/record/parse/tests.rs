@@ -23,12 +23,18 @@ fn key_value(field: &str, value: &str, trim: bool) -> Format {
 }
 
 fn every_format() -> Vec<Format> {
+    // Compiling them takes long.
+    static FORMATS: std::sync::LazyLock<Vec<Format>> = std::sync::LazyLock::new(formats);
+    FORMATS.clone()
+}
+
+fn formats() -> Vec<Format> {
     let regex = |pattern| Format::Regex(super::super::regex::Regex::new(pattern).expect("a pattern"));
     vec![
         Format::Json,
         regex(r"^(?P<a>\S+) (?P<b>.*)$"),
         regex(r"(?P<a>.)\k<a>"),
-        Format::Grok(Grok::new("%{IP:ip}|^%{GREEDYDATA:all}$", &[]).expect("a pattern")),
+        Format::Grok(Box::new(Grok::new("%{IP:ip}|^%{GREEDYDATA:all}$", &[]).expect("a pattern"))),
         Format::Csv(named(&["a", "b", "c"])),
         Format::Csv(csv::Options { trim: true, delimiter: b'\t', ..named(&["a"]) }),
         Format::Csv(csv::Options { columns: csv::Columns::Header, ..named(&[]) }),
@@ -85,7 +91,7 @@ fn lines_that_match_are_read_without_allocating() {
             types: [("b", Type::Int), ("bytes", Type::Int), ("response", Type::Float)]
                 .map(|(name, kind)| (name.to_owned(), kind))
                 .to_vec(),
-            timestamp: Some(TimestampOptions {
+            timestamp: Some(Box::new(TimestampOptions {
                 field: if index == 10 || index == 11 { "datetime" } else { "timestamp" }.to_owned(),
                 to: Some("time".to_owned()),
                 format: TimeFormat::new(match index {
@@ -96,7 +102,7 @@ fn lines_that_match_are_read_without_allocating() {
                 })
                 .expect("a format"),
                 zone: zone("UTC").expect("a zone"),
-            }),
+            })),
             null_if: vec!["-".to_owned()],
         };
         let mut buffers = Fields::default();
@@ -122,11 +128,7 @@ fn cells_are_quoted_as_rfc_4180_says() {
     check(abc(), "\"x\ny\",\"\",\"\"\"\"", "a=x\ny|b=|c=\"");
     check(abc(), "1", "a=1|b=null|c=null");
     check(abc(), "", "a=|b=null|c=null");
-    check(
-        abc(),
-        " \"1\" ,a\"b,",
-        " \"1\" ".replace(' ', " ").as_str().to_owned().as_str().replace(" \"1\" ", "a= \"1\" |b=a\"b|c=").as_str(),
-    );
+    check(abc(), " \"1\" ,a\"b,", "a= \"1\" |b=a\"b|c=");
     check(abc(), "1,2,3,4", "expected no more cells than fields at byte 6");
     check(abc(), "1,2,3,", "expected no more cells than fields at byte 6");
     check(abc(), "1,\"2", "expected the quote that ends the cell at byte 4");
@@ -231,7 +233,7 @@ fn logfmt_pairs(line: &str) -> Option<Vec<(String, String)>> {
     let mut chars = line.chars().peekable();
     let mut any = false;
     loop {
-        while chars.next_if(|c| c.is_ascii_whitespace()).is_some() {}
+        while chars.next_if(char::is_ascii_whitespace).is_some() {}
         if chars.peek().is_none() {
             return any.then_some(list);
         }

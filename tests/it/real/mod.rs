@@ -15,6 +15,7 @@ mod logrotate;
 mod migrate;
 mod network;
 mod once;
+mod parse;
 mod restart;
 mod rotation;
 mod selection;
