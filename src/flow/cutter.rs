@@ -56,7 +56,8 @@ impl Cutter {
         let mut pos = 0;
         loop {
             let at = At { start_of_file: pos == 0, end_of_file, flush };
-            pos += match split::next(&self.framing, &head[pos..], at) {
+            let next = if header_left > 0 { split::next_line } else { split::next };
+            pos += match next(&self.framing, &head[pos..], at) {
                 Token::Record { len, .. } | Token::TooLong { len, .. } if header_left > 0 => {
                     header_left -= 1;
                     len
@@ -91,7 +92,8 @@ impl Cutter {
         let mut long_line = false;
         loop {
             let at = At { start_of_file: offset(pos) == 0, end_of_file: chunk.end_of_file, flush };
-            let token = split::next(&self.framing, &buf[pos..end], at);
+            let next = if header_left > 0 { split::next_line } else { split::next };
+            let token = next(&self.framing, &buf[pos..end], at);
             let before = |pos| Mark { generation: chunk.generation, end: offset(pos), tail: tail(buf, pos) };
             let len = match token {
                 Token::Record { len, .. } | Token::TooLong { len, .. } if header_left > 0 => {

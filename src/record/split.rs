@@ -83,6 +83,16 @@ const BOM: &[u8] = b"\xEF\xBB\xBF";
 /// The first token of `data`. Offer at least `max_record` + 1 bytes, or all there are.
 #[must_use]
 pub fn next(options: &Options, data: &[u8], at: At) -> Token {
+    token(options, options.multiline.as_ref(), data, at)
+}
+
+/// As `next`, where a record is one line even if other records are several: a line to skip.
+#[must_use]
+pub fn next_line(options: &Options, data: &[u8], at: At) -> Token {
+    token(options, None, data, at)
+}
+
+fn token(options: &Options, multiline: Option<&Multiline>, data: &[u8], at: At) -> Token {
     if data.is_empty() {
         return Token::Incomplete;
     }
@@ -100,7 +110,7 @@ pub fn next(options: &Options, data: &[u8], at: At) -> Token {
         return token;
     }
     match first_line(options, data, at) {
-        Ok(line) => match &options.multiline {
+        Ok(line) => match multiline {
             None => Token::Record { len: line, body: line, truncated: false },
             Some(multiline) => several_lines(options.max_record, multiline, data, line, at),
         },

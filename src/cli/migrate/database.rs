@@ -1,4 +1,4 @@
-//! The Java agent's checkpoints: an SQLite file with one table. Knows its columns, no files that they speak of.
+//! The Java agent's checkpoints: an `SQLite` file with one table. Knows its columns, no files that they speak of.
 //! Invariant: nothing is written to it.
 
 use std::path::{Path, PathBuf};

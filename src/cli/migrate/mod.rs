@@ -126,12 +126,16 @@ fn write(arguments: &Arguments, state_dir: &Path, flow: &str, places: Vec<crate:
         if !arguments.force {
             bail!("{}: the flow has a checkpoint of ours already; --apply --force replaces it", path.display());
         }
-        old.iter().for_each(|place| opened.journal.forget(place.generation));
+        for place in old {
+            opened.journal.forget(place.generation);
+        }
     }
     if !arguments.apply {
         return Ok(());
     }
-    places.into_iter().for_each(|place| opened.journal.bind(place));
+    for place in places {
+        opened.journal.bind(place);
+    }
     opened.journal.write().with_context(|| format!("{}: cannot write the checkpoint", path.display()))?;
     give_to_owner(state_dir, &path)
 }

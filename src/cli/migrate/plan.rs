@@ -139,15 +139,12 @@ impl Plan {
     /// The file is nowhere; perhaps it was compressed.
     fn gone(&mut self, row: &Row, folder: &Path) {
         let shown = row.path.display();
-        match archive_of(row, folder) {
-            Some(place) => {
-                self.notes.push(format!("{}: goes on at byte {}, then {shown}", place.path.display(), place.acked));
-                self.places.get_or_insert_default().push(place);
-            }
-            None => {
-                let unread = row.size.saturating_sub(row.offset);
-                self.notes.push(format!("{shown}: is gone, at least {unread} bytes of it undelivered"));
-            }
+        if let Some(place) = archive_of(row, folder) {
+            self.notes.push(format!("{}: goes on at byte {}, then {shown}", place.path.display(), place.acked));
+            self.places.get_or_insert_default().push(place);
+        } else {
+            let unread = row.size.saturating_sub(row.offset);
+            self.notes.push(format!("{shown}: is gone, at least {unread} bytes of it undelivered"));
         }
     }
 }

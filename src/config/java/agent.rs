@@ -50,7 +50,7 @@ pub struct Service {
     pub region: Option<String>,
 }
 
-/// The metrics for CloudWatch.
+/// The metrics for `CloudWatch`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Metrics {
     pub emit: bool,

@@ -133,8 +133,8 @@ fn push_class(negated: bool, ranges: &[(char, char)], out: &mut String) {
         let first = last.remove(0);
         plain.push((first, first));
         let alternatives: Vec<String> = plain.iter().map(|p| p.0).chain(last).map(|c| format!("\\{c}")).collect();
-        let text = alternatives.join(",");
-        out.push_str(&if alternatives.len() == 1 { text } else { format!("{{{text}}}") });
+        let braces = if alternatives.len() == 1 { ["", ""] } else { ["{", "}"] };
+        out.extend([braces[0], &alternatives.join(","), braces[1]]);
         return;
     }
     plain.sort_by_key(|range| *range != ('-', '-'));

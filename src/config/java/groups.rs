@@ -33,10 +33,10 @@ pub(super) fn named_groups(java: &str, names: &[String]) -> Option<String> {
             ']' => class = class.saturating_sub(1),
             '(' if class == 0 => {
                 if chars.next_if_eq(&'?').is_none() {
-                    out.push_str(&format!("?P<{}>", names.next()?));
+                    out.extend(["?P<", names.next()?, ">"]);
                 } else if let Some(named) = group_head(&mut chars) {
                     match named {
-                        Head::Named => out.push_str(&format!("?P<{}>", names.next()?)),
+                        Head::Named => out.extend(["?P<", names.next()?, ">"]),
                         Head::Other(head) => out.push_str(&head),
                     }
                 }
@@ -108,7 +108,7 @@ mod tests {
         let regex = regex::Regex::new(&pattern).expect("a pattern");
         let pieces = |line: &str| {
             let found = regex.captures(line).unwrap_or_else(|| panic!("{line:?} does not match {pattern}"));
-            ["a", "b", "c"].map(|name| found.name(name).map(|piece| piece.as_str().to_owned()).unwrap_or("null".into()))
+            ["a", "b", "c"].map(|name| found.name(name).map_or("null", |piece| piece.as_str()).to_owned())
         };
         assert_eq!(pieces("1 , 2,3"), ["1", "2", "3"]);
         assert_eq!(pieces("1,2"), ["1", "2", "null"]);

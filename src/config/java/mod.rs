@@ -94,7 +94,7 @@ pub(super) fn more(agent: &mut Agent, file: Arc<str>, text: &str) -> Found {
 pub(super) fn no_flow(file: Arc<str>, text: &str) -> Problem {
     let mut r = Reader::new(file, text);
     let flows = json::parse(text, EXTRAS).ok().and_then(|(root, _)| root.value.get("flows").map(|node| node.at));
-    r.problem(flows.unwrap_or(0), "flows", format!("there is no flow; write at least one, like `{}`", MINIMAL));
+    r.problem(flows.unwrap_or(0), "flows", format!("there is no flow; write at least one, like `{MINIMAL}`"));
     r.problems.remove(0)
 }
 

@@ -145,10 +145,12 @@ impl Steps<'_> {
     }
 
     fn csv(&mut self, option: &Value) {
-        let names = unique(list(option, "customFieldNames"));
+        let names = unique(&list(option, "customFieldNames"));
         let delimiter = text(option, "delimiter").unwrap_or_else(|| ",".to_owned());
         if let Some(delimiter) = literal(&delimiter) {
-            self.note("Unlike CSVTOJSON: a cell in quotes may hold the delimiter, and the quotes are taken off (RFC 4180).");
+            self.note(
+                "Unlike CSVTOJSON: a cell in quotes may hold the delimiter, and the quotes are taken off (RFC 4180).",
+            );
             let fields = names.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", ");
             let delimiter = if delimiter == '\t' { "\"\\t\"".to_owned() } else { quoted_always(delimiter) };
             self.step(&format!("parse: {{ csv: {{ fields: [{fields}], delimiter: {delimiter} }} }}"));
@@ -163,7 +165,9 @@ impl Steps<'_> {
                 self.rename(groups.iter().zip(&names));
                 self.made = Made::Fields;
             }
-            None => self.missing(&format!("CSVTOJSON with the delimiter {} cannot be written here.", quoted(&delimiter))),
+            None => {
+                self.missing(&format!("CSVTOJSON with the delimiter {} cannot be written here.", quoted(&delimiter)));
+            }
         }
     }
 
@@ -173,7 +177,7 @@ impl Steps<'_> {
         let log = LOGS.iter().find(|log| log.java == format);
         let null_if = if log.is_some_and(|log| log.apache) { ", null_if: '-'" } else { "" };
         if let Some(pattern) = text(option, "matchPattern") {
-            let names = unique(names);
+            let names = unique(&names);
             let groups: Vec<String> = (0..names.len()).map(|at| group_name(&names, at)).collect();
             match named_groups(&pattern, &groups) {
                 Some(pattern) => {
@@ -191,14 +195,16 @@ impl Steps<'_> {
         self.note("on_mismatch: drop, as there; `keep_raw` and `dead_letter` lose nothing.");
         self.step(&format!("parse: {{ {}: {{}}, on_mismatch: drop{null_if} }}", log.ours));
         let java = log.fields.iter().map(|(_, java)| (*java).to_owned());
-        let wanted = if names.len() == log.fields.len() { unique(names) } else { java.collect() };
+        let wanted = if names.len() == log.fields.len() { unique(&names) } else { java.collect() };
         let ours: Vec<String> = log.fields.iter().map(|(ours, _)| (*ours).to_owned()).collect();
         self.rename(ours.iter().zip(&wanted));
         self.made = Made::Fields;
     }
 
     fn metadata(&mut self, option: &Value) {
-        self.note("Unlike ADDMETADATA, `data` comes first, and fields of a record that was parsed are not put into it.");
+        self.note(
+            "Unlike ADDMETADATA, `data` comes first, and fields of a record that was parsed are not put into it.",
+        );
         if self.made != Made::Fields {
             self.step("rename: { message: data }");
         }
@@ -262,7 +268,7 @@ fn list(option: &Value, key: &str) -> Vec<String> {
 }
 
 /// The names, each once: an earlier one of the same name was overwritten there, and gets another one here.
-fn unique(names: Vec<String>) -> Vec<String> {
+fn unique(names: &[String]) -> Vec<String> {
     let mut out: Vec<String> = Vec::new();
     for (at, name) in names.iter().enumerate() {
         let hidden = name.is_empty() || names[at + 1..].contains(name);

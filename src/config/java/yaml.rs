@@ -222,7 +222,10 @@ fn batch(out: &mut Text, flow: &Flow) {
     match flow.max_age {
         Some(age) => limits.push(format!("max_age: {}ms", age.as_millis())),
         None => {
-            out.comment(4, "maxBufferAgeMillis was not set, which meant up to 60 s; here a batch waits 1 s by default.")
+            out.comment(
+                4,
+                "maxBufferAgeMillis was not set, which meant up to 60 s; here a batch waits 1 s by default.",
+            );
         }
     }
     if !limits.is_empty() {
