@@ -31,7 +31,7 @@ use crate::{
         tail::CHUNK,
         watch::{Hints, Watcher},
     },
-    telemetry::{counters::FlowCounters, status::FlowStatus},
+    telemetry::{cloudwatch::Source, counters::FlowCounters, status::FlowStatus},
 };
 
 /// Batches that may wait behind those under way, so that a free slot never waits for the disk.
@@ -43,9 +43,18 @@ pub(super) struct Flow {
     pub(super) status: Arc<FlowStatus>,
     pub(super) counters: Arc<FlowCounters>,
     pub(super) health: Health,
+    /// What metrics call its destination.
+    label: Option<(&'static str, String)>,
     inbox: mpsc::Sender<Input>,
     end: Option<oneshot::Receiver<Ended>>,
     ended: Option<Ended>,
+}
+
+/// What flows know of the machine they run on.
+#[derive(Clone, Debug)]
+pub(super) struct Host {
+    pub(super) name: String,
+    pub(super) ec2: ec2::Shared,
 }
 
 /// All of them.
@@ -64,22 +73,22 @@ pub(super) enum Running {
 
 impl Flows {
     /// Opens every journal and builds every client before anything is read, then starts all flows.
-    pub(super) async fn start(config: Config, mode: Mode) -> anyhow::Result<Running> {
+    pub(super) async fn start(config: Config, mode: Mode, host: &Host) -> anyhow::Result<Running> {
         let state_dir = config.state_dir;
         let mut ready: Vec<Box<dyn FnOnce() -> anyhow::Result<Flow>>> = Vec::new();
         for options in config.flows {
             let journal = open_journal(&state_dir, &options.name)?;
-            let state_dir = state_dir.clone();
+            let (state_dir, host) = (state_dir.clone(), host.clone());
             match options.destination.clone() {
                 Destination::Stdout => {
-                    ready.push(Box::new(move || start(options, journal, &state_dir, mode, StdoutSink)));
+                    ready.push(Box::new(move || start(options, journal, &state_dir, mode, host, StdoutSink)));
                 }
                 Destination::Firehose(firehose) => {
                     tracing::error!(flow = options.name, stream = firehose.stream, "Firehose is not available yet");
                     return Ok(Running::Misconfigured);
                 }
                 Destination::Kinesis(kinesis) => match KinesisSink::connect(&kinesis).await {
-                    Ok(sink) => ready.push(Box::new(move || start(options, journal, &state_dir, mode, sink))),
+                    Ok(sink) => ready.push(Box::new(move || start(options, journal, &state_dir, mode, host, sink))),
                     Err(error) => {
                         tracing::error!(flow = options.name, %error, "the flow cannot start");
                         return Ok(Running::Misconfigured);
@@ -119,6 +128,15 @@ impl Flows {
         self.flows.iter().map(|f| f.status.outstanding()).sum()
     }
 
+    /// What metrics are made of: the flows to AWS.
+    pub(super) fn sources(&self) -> Vec<Source> {
+        let source = |flow: &Flow| {
+            let (kind, stream) = flow.label.clone()?;
+            Some(Source { kind, stream, counters: Arc::clone(&flow.counters), status: Arc::clone(&flow.status) })
+        };
+        self.flows.iter().filter_map(source).collect()
+    }
+
     /// Files that could not be read, over all flows that ended.
     pub(super) fn refused(&self) -> usize {
         self.flows.iter().filter_map(|f| f.ended).map(|e| e.refused).sum()
@@ -142,9 +160,11 @@ fn start<S: Sink>(
     opened: Opened<DiskStorage>,
     state_dir: &Path,
     mode: Mode,
+    host: Host,
     sink: S,
 ) -> anyhow::Result<Flow> {
     let name = options.name.clone();
+    let label = options.destination.label().map(|(kind, stream)| (kind, stream.to_owned()));
     let (inbox, inputs) = mpsc::channel();
     let counters = Arc::new(FlowCounters::default());
     let status = Arc::new(FlowStatus::default());
@@ -157,7 +177,7 @@ fn start<S: Sink>(
     });
     let health = courier.health();
     let (hints, watcher) = watch(&name, mode, &inbox);
-    let parts = parts(options, opened, mode, max_batches, watcher.is_some(), Arc::clone(&counters));
+    let parts = parts(options, opened, mode, max_batches, watcher.is_some(), host, Arc::clone(&counters));
     tracing::info!(flow = name, first_start = parts.places.is_none(), "flow started");
     let (done, end) = oneshot::channel();
     let flow_status = Arc::clone(&status);
@@ -169,7 +189,7 @@ fn start<S: Sink>(
             let _ = done.send(driver.run(|batch| courier.send(batch)));
         })
         .context("cannot start a flow's thread")?;
-    Ok(Flow { name, status, counters, health, inbox, end: Some(end), ended: None })
+    Ok(Flow { name, status, counters, health, label, inbox, end: Some(end), ended: None })
 }
 
 fn parts(
@@ -178,6 +198,7 @@ fn parts(
     mode: Mode,
     max_batches: usize,
     hints: bool,
+    host: Host,
     counters: Arc<FlowCounters>,
 ) -> Parts<Disk, DiskStorage> {
     let settings = Settings {
@@ -198,8 +219,8 @@ fn parts(
         settings,
         chunk: CHUNK,
         max_record_bytes: options.destination.max_record_bytes(),
-        ec2: ec2::Shared::default(),
-        host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        ec2: host.ec2,
+        host: host.name,
         counters,
         seed: fastrand::u64(..),
     }

@@ -35,9 +35,8 @@ const POOL_IDLE: Duration = Duration::from_secs(20);
 /// An HTTP client for one service and for its credentials; it keeps at most `max_idle` connections open that nobody uses.
 pub fn http_client(aws: &Aws, max_idle: usize) -> Result<SharedHttpClient, StartError> {
     let tls = tls_context(aws)?;
-    Ok(Builder::new().build_with_connector_fn(move |settings, components| {
-        connector(&tls, max_idle, settings, components)
-    }))
+    Ok(Builder::new()
+        .build_with_connector_fn(move |settings, components| connector(&tls, max_idle, settings, components)))
 }
 
 /// The same way to the network for a request that no client of the SDK makes. Waits for ever: its caller has a time-out.

@@ -1,7 +1,7 @@
 //! One call to a service that speaks the Query protocol: a signed form there, XML back. Knows no particular service.
 //! Neither retries nor waits longer than ten seconds. Invariant: no error holds a secret.
 //!
-//! CloudWatch and EC2 are called this way, each for one operation: an SDK of their own would cost more to build and to
+//! `CloudWatch` and EC2 are called this way, each for one operation: an SDK of their own would cost more to build and to
 //! carry than all the rest, and the protocol is the one that stand-ins of these services understand, too.
 
 use std::{
@@ -31,7 +31,7 @@ pub use super::xml::{elements, text};
 /// Credentials and answer included.
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// Credentials that are valid for less than this are asked for anew.
-const FRESH: Duration = Duration::from_secs(300);
+const FRESH: Duration = Duration::from_mins(5);
 /// Longest answer that is read.
 const MAX_ANSWER: usize = 1 << 20;
 /// Longest message of a service that is passed on, in characters.
@@ -147,7 +147,8 @@ impl Query {
 
 /// Where the service is: as configured, as the environment says of it or of all services, or as AWS names it.
 fn endpoint(aws: &Aws, config: &SdkConfig, service: Service, region: &str) -> String {
-    let own = || std::env::var(format!("AWS_ENDPOINT_URL_{}", service.id.to_uppercase())).ok().filter(|v| !v.is_empty());
+    let own =
+        || std::env::var(format!("AWS_ENDPOINT_URL_{}", service.id.to_uppercase())).ok().filter(|v| !v.is_empty());
     let url = aws.endpoint_url.clone().or_else(own).or_else(|| config.endpoint_url().map(str::to_owned));
     let url = url.unwrap_or_else(|| {
         let (fips, dual_stack) = (config.use_fips().unwrap_or(false), config.use_dual_stack().unwrap_or(false));

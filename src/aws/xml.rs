@@ -24,16 +24,14 @@ fn unescape(text: &str) -> String {
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('&') {
         out.push_str(before);
-        let reference = after.split_once(';').and_then(|(name, after)| Some((character(name)?, after)));
-        match reference {
-            Some((c, after)) => {
-                out.push(c);
-                rest = after;
-            }
-            None => {
-                out.push('&');
-                rest = after;
-            }
+        // The longest are like `&#x10FFFF;`.
+        let end = after.bytes().take(10).position(|b| b == b';');
+        if let Some((c, end)) = end.and_then(|end| Some((character(&after[..end])?, end))) {
+            out.push(c);
+            rest = &after[end + 1..];
+        } else {
+            out.push('&');
+            rest = after;
         }
     }
     out.push_str(rest);

@@ -16,8 +16,8 @@ pub(super) fn aws(r: &mut Reader<'_>, value: &Value<'_>) -> Aws {
     map.map(|map| aws_keys(r, &map)).unwrap_or_default()
 }
 
-/// Reads the AWS keys of `aws:` or of a destination.
-fn aws_keys(r: &mut Reader<'_>, map: &Map<'_>) -> Aws {
+/// Reads the AWS keys of `aws:`, of a destination or of `metrics.cloudwatch`.
+pub(super) fn aws_keys(r: &mut Reader<'_>, map: &Map<'_>) -> Aws {
     Aws {
         region: r.key(map, "region", region),
         endpoint_url: r.key(map, "endpoint_url", endpoint_url),
@@ -62,7 +62,7 @@ fn secret(r: &mut Reader<'_>, value: &Value<'_>) -> Option<String> {
 }
 
 /// `own` where it says something, else `defaults`.
-fn overlay(own: Aws, defaults: &Aws) -> Aws {
+pub(super) fn overlay(own: Aws, defaults: &Aws) -> Aws {
     Aws {
         region: own.region.or_else(|| defaults.region.clone()),
         endpoint_url: own.endpoint_url.or_else(|| defaults.endpoint_url.clone()),

@@ -13,12 +13,12 @@ use std::{
 use super::{
     Config, Location, Problem, Problems, destination,
     env::Env,
-    flow, keys,
+    flow, keys, metrics,
     read::{Reader, Value},
     tree::{self, Kind, Node},
     value,
 };
-use crate::aws::Aws;
+use crate::{aws::Aws, telemetry::cloudwatch};
 
 /// The file that is read if none is named.
 pub const DEFAULT_PATH: &str = "/etc/headwater/headwater.yaml";
@@ -72,6 +72,7 @@ struct Loader<'e> {
     aws: Aws,
     state_dir: PathBuf,
     shutdown_timeout: Duration,
+    metrics: Option<cloudwatch::Options>,
     flows: Vec<crate::flow::Options>,
     /// Where each name was first given.
     names: HashMap<String, (Arc<str>, Location)>,
@@ -91,6 +92,7 @@ impl<'e> Loader<'e> {
             aws: Aws::default(),
             state_dir: PathBuf::from("/var/lib/headwater"),
             shutdown_timeout: Duration::from_secs(30),
+            metrics: None,
             flows: Vec::new(),
             names: HashMap::new(),
             written: 0,
@@ -140,6 +142,7 @@ impl<'e> Loader<'e> {
                 self.shutdown_timeout = time;
             }
             self.aws = map.get("aws").map(|value| destination::aws(&mut r, &value)).unwrap_or_default();
+            self.metrics = map.get("metrics").and_then(|value| metrics::metrics(&mut r, &value, &self.aws));
             let flows = map.get("flows");
             let list = flows.as_ref().map(|value| r.list(value));
             // A list of the wrong type was reported already.
@@ -224,6 +227,7 @@ impl<'e> Loader<'e> {
             state_dir: self.state_dir,
             flows: self.flows,
             shutdown_timeout: self.shutdown_timeout,
+            metrics: self.metrics,
             warnings: self.warnings.iter().map(ToString::to_string).collect(),
         })
     }

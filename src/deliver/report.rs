@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     model::{Batch, Settled},
-    telemetry::{counters::FlowCounters, limit::RateLimit},
+    telemetry::{calls::Answer, counters::FlowCounters, limit::RateLimit},
 };
 use std::{
     io,
@@ -112,6 +112,7 @@ impl Reporter {
         self.health.0.replies.fetch_add(1, Ordering::Relaxed);
         match reply {
             Reply::Failed(failure) => {
+                self.counters.calls.record(which.len() as u64, Answer::Failed);
                 self.count(failure.class, which.len());
                 self.tell(failure, which.len(), now);
                 if !matches!(failure.class, Class::Throttled | Class::Reject) {
@@ -139,8 +140,10 @@ impl Reporter {
         let length = |index: u32| batch.record(index as usize).len() as u64;
         let sent: u64 = which.iter().map(|&index| length(index)).sum();
         let lost: u64 = failed.iter().map(|(position, _)| length(which[*position as usize])).sum();
-        self.counters.sent_records.add((which.len() - failed.len()) as u64);
+        let (records, errors) = (which.len() as u64, failed.len() as u64);
+        self.counters.sent_records.add(records - errors);
         self.counters.sent_bytes.add(sent - lost);
+        self.counters.calls.record(records, Answer::Taken { sent: records - errors, bytes: sent - lost, errors });
     }
 
     fn count(&self, class: Class, records: usize) {
