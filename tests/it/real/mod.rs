@@ -3,12 +3,14 @@
 mod commands;
 mod content;
 mod disk;
+mod ec2;
 mod errors;
 mod examples;
 mod files;
 mod folders;
 mod follow;
 mod logrotate;
+mod metrics;
 mod network;
 mod once;
 mod restart;

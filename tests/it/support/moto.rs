@@ -12,9 +12,6 @@ use serde_json::{Value, json};
 
 use super::skipped;
 
-/// The account whose users the tests make.
-pub(crate) const OWN: &str = "123456789012";
-
 /// The running process. Ends when dropped.
 pub(crate) struct Moto {
     child: Child,
@@ -57,31 +54,9 @@ impl Moto {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// A delivery stream into a bucket of the same name.
-    pub(crate) fn firehose(&mut self, stream: &str, account: &str) {
-        self.order("firehose", &json!({ "stream": stream, "account": account }));
-    }
-
-    /// The content of every object of a bucket, in no particular order.
-    pub(crate) fn objects(&mut self, bucket: &str, account: &str) -> Vec<Vec<u8>> {
-        let objects: Vec<String> = self.ask("objects", &json!({ "bucket": bucket, "account": account }));
-        let decode = |text: String| base64_simd::STANDARD.decode_to_vec(text).expect("base64");
-        objects.into_iter().map(decode).collect()
-    }
-
     /// A user of the own account: key id and secret.
     pub(crate) fn user(&mut self, name: &str, allow: &str) -> (String, String) {
         self.ask("user", &json!({ "name": name, "allow": allow }))
-    }
-
-    /// A role that everybody may assume: its ARN.
-    pub(crate) fn role(&mut self, name: &str, allow: &str, account: &str) -> String {
-        self.ask("role", &json!({ "name": name, "allow": allow, "account": account }))
-    }
-
-    /// Name and external id of each session of an account's roles.
-    pub(crate) fn assumed(&mut self, account: &str) -> Vec<(String, Option<String>)> {
-        self.ask("assumed", &json!({ "account": account }))
     }
 
     /// From now on every request needs a good signature and a permission.
@@ -92,11 +67,6 @@ impl Moto {
     /// What CloudWatch holds of a namespace, over the last hour.
     pub(crate) fn metrics(&mut self, namespace: &str) -> Vec<Metric> {
         self.ask("metrics", &json!({ "namespace": namespace }))
-    }
-
-    /// A new EC2 instance with these tags: its id.
-    pub(crate) fn instance(&mut self, tags: &[(&str, &str)]) -> String {
-        self.ask("instance", &json!({ "tags": tags }))
     }
 
     fn ask<T: serde::de::DeserializeOwned>(&mut self, what: &str, arguments: &Value) -> T {
@@ -118,10 +88,10 @@ pub(crate) struct Metric {
     pub(crate) unit: String,
     /// `NAME=VALUE`, in order.
     pub(crate) dimensions: Vec<String>,
-    pub(crate) sum: f64,
-    pub(crate) count: f64,
-    pub(crate) min: f64,
-    pub(crate) max: f64,
+    pub(crate) sum: u64,
+    pub(crate) count: u64,
+    pub(crate) min: u64,
+    pub(crate) max: u64,
 }
 
 impl Drop for Moto {
