@@ -87,6 +87,7 @@ async fn live(mut config: Config, mode: Mode) -> anyhow::Result<u8> {
             }
             () = flows.wait_ended() => {
                 progress.finish(&flows);
+                progress.sums(&flows);
                 finish(metrics, LAST_METRICS).await;
                 return Ok(ended(&flows));
             }
@@ -95,11 +96,11 @@ async fn live(mut config: Config, mode: Mode) -> anyhow::Result<u8> {
             _ = interrupt.recv() => break,
         }
     }
-    systemd::Notifier::stopping();
-    let deadline = Instant::now() + timeout;
-    stop(&mut flows, timeout, &mut systemd, &mut terminate, &mut interrupt).await;
     progress.finish(&flows);
-    finish(metrics, LAST_METRICS.min(deadline.saturating_duration_since(Instant::now()))).await;
+    systemd::Notifier::stopping();
+    let left = stop(&mut flows, timeout, &mut systemd, &mut terminate, &mut interrupt).await;
+    progress.sums(&flows);
+    finish(metrics, LAST_METRICS.min(left)).await;
     let interrupted = mode == Mode::Once;
     Ok(if interrupted { EXIT_FAILURE } else { EXIT_OK })
 }
@@ -134,14 +135,14 @@ async fn finish(metrics: Option<Exporter>, within: Duration) {
     }
 }
 
-/// Delivers what was read, until all is settled or the time is over.
+/// Delivers what was read, until all is settled or the time is over. Hands back how much of it is left.
 async fn stop(
     flows: &mut Flows,
     timeout: Duration,
     systemd: &mut systemd::Notifier,
     terminate: &mut tokio::signal::unix::Signal,
     interrupt: &mut tokio::signal::unix::Signal,
-) {
+) -> Duration {
     tracing::info!(timeout = ?timeout, "stopping: delivering what was read");
     flows.stop();
     let deadline = Instant::now() + timeout;
@@ -150,7 +151,7 @@ async fn stop(
         tokio::select! {
             () = flows.wait_ended() => {
                 tracing::info!("stopped: everything that was read is delivered");
-                return;
+                return deadline.saturating_duration_since(Instant::now());
             }
             () = tokio::time::sleep_until(deadline.into()) => break,
             _ = tick.tick() => systemd.report(flows),
@@ -165,6 +166,7 @@ async fn stop(
         bytes = flows.outstanding(),
         "stopped before everything was delivered; the next start reads these bytes again"
     );
+    Duration::ZERO
 }
 
 fn ended(flows: &Flows) -> u8 {

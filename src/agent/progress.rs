@@ -70,6 +70,26 @@ impl Counts {
     }
 }
 
+/// One line of one flow. The fields are the same at either level.
+macro_rules! line {
+    ($level:ident, $flow:expr, $counts:expr, $message:literal) => {
+        tracing::$level!(
+            flow = $flow.name,
+            read_bytes = $counts.read_bytes,
+            read_records = $counts.read_records,
+            sent_bytes = $counts.sent_bytes,
+            sent_records = $counts.sent_records,
+            skipped = $counts.skipped,
+            mismatched = $counts.mismatched,
+            dead_lettered = $counts.dead_lettered,
+            throttled = $counts.throttled,
+            behind_bytes = $flow.status.behind(),
+            files = $flow.status.files(),
+            $message
+        )
+    };
+}
+
 impl Progress {
     pub(super) fn new(mode: Mode, now: Instant) -> Self {
         let terminal = mode == Mode::Once && std::io::stderr().is_terminal();
@@ -100,13 +120,17 @@ impl Progress {
         due
     }
 
-    /// Says the sums.
+    /// Ends the terminal's line: nothing is shown after it.
     pub(super) fn finish(&self, flows: &Flows) {
         if self.terminal {
             self.sum(flows);
         }
+    }
+
+    /// The log's last lines: what happened since the start.
+    pub(super) fn sums(&self, flows: &Flows) {
         for flow in flows.flows.iter().filter(|_| self.next.is_some()) {
-            sums(flow);
+            line!(info, flow, Counts::of(&flow.counters), "flow stopped");
         }
     }
 
@@ -138,26 +162,6 @@ impl Progress {
     }
 }
 
-/// One line of one flow. The fields are the same at either level.
-macro_rules! line {
-    ($level:ident, $flow:expr, $counts:expr, $message:literal) => {
-        tracing::$level!(
-            flow = $flow.name,
-            read_bytes = $counts.read_bytes,
-            read_records = $counts.read_records,
-            sent_bytes = $counts.sent_bytes,
-            sent_records = $counts.sent_records,
-            skipped = $counts.skipped,
-            mismatched = $counts.mismatched,
-            dead_lettered = $counts.dead_lettered,
-            throttled = $counts.throttled,
-            behind_bytes = $flow.status.behind(),
-            files = $flow.status.files(),
-            $message
-        )
-    };
-}
-
 /// What happened since the line before.
 fn log(flow: &Flow, counts: Counts) {
     if flow.status.behind() >= FAR_BEHIND {
@@ -165,11 +169,6 @@ fn log(flow: &Flow, counts: Counts) {
     } else {
         line!(info, flow, counts, "progress");
     }
-}
-
-/// What happened since the start.
-fn sums(flow: &Flow) {
-    line!(info, flow, Counts::of(&flow.counters), "flow stopped");
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use aws_sigv4::{
 };
 use aws_smithy_runtime_api::{
     client::{
-        http::{HttpConnector, SharedHttpConnector},
+        http::{HttpConnector, SharedHttpClient, SharedHttpConnector},
         orchestrator::{HttpRequest, HttpResponse},
     },
     http::Request,
@@ -52,10 +52,16 @@ pub struct Service {
 #[derive(Debug)]
 pub struct Query {
     service: Service,
+    aws: Aws,
     config: SdkConfig,
     region: String,
     url: String,
+    /// For the service.
     http: SharedHttpConnector,
+    /// For credentials.
+    client: SharedHttpClient,
+    /// The last call failed: look for new credentials before the next.
+    stale: bool,
     /// As long as they are valid: giving them may cost a request each time.
     credentials: Option<Credentials>,
 }
@@ -85,20 +91,30 @@ impl CallError {
 impl Query {
     /// Finds region, endpoint and the way to credentials. Missing credentials are no error, a missing region is.
     pub async fn connect(aws: &Aws, service: Service) -> Result<Self, StartError> {
-        let config = super::connect(aws, service.id, None, super::http_client(aws, 1)?).await?;
+        let client = super::http_client(aws, 1)?;
+        let config = super::connect(aws, service.id, None, client.clone()).await?;
         let region = config.region().map(ToString::to_string).unwrap_or_default();
         let url = endpoint(aws, &config, service, &region);
-        Ok(Self { service, config, region, url, http: client::http_connector(aws)?, credentials: None })
+        let (http, aws) = (client::http_connector(aws)?, aws.clone());
+        Ok(Self { service, aws, config, region, url, http, client, stale: false, credentials: None })
     }
 
     /// Calls `action` with these parameters and hands back the answer's XML.
     pub async fn call(&mut self, action: &str, parameters: &[(String, String)]) -> Result<String, CallError> {
         let body = form(action, self.service.version, parameters);
         let call = tokio::time::timeout(TIMEOUT, self.send(body)).await;
-        call.unwrap_or_else(|_| Err(CallError::Unanswered(format!("no answer from {} within {TIMEOUT:?}", self.url))))
+        let late = || CallError::Unanswered(format!("no answer from {} within {TIMEOUT:?}", self.url));
+        let result = call.unwrap_or_else(|_| Err(late()));
+        self.stale = result.is_err();
+        result
     }
 
     async fn send(&mut self, body: String) -> Result<String, CallError> {
+        if self.stale
+            && let Ok(config) = super::connect(&self.aws, self.service.id, None, self.client.clone()).await
+        {
+            (self.config, self.credentials) = (config, None);
+        }
         let credentials = self.credentials().await?;
         let request = self.signed(body, credentials)?;
         let answer = self.http.call(request).await;

@@ -131,7 +131,7 @@ struct Run {
     gatherer: Gatherer,
     /// Not sent yet.
     points: Points,
-    /// None before the first request and after each that failed: credentials are then looked for anew.
+    /// None before the first request.
     client: Option<Query>,
     limit: RateLimit,
     failing: bool,
@@ -163,7 +163,6 @@ impl Run {
         while !self.points.is_empty() {
             let batch = self.next_batch();
             if let Err(error) = self.send(&batch).await {
-                self.client = None;
                 for (key, statistic) in batch {
                     points::merge(&mut self.points, key, statistic);
                 }
@@ -184,12 +183,11 @@ impl Run {
 
     async fn send(&mut self, batch: &Points) -> Result<(), SendError> {
         let parameters = parameters(&self.options.namespace, &self.dimensions, batch);
-        let mut client = match self.client.take() {
+        let client = match &mut self.client {
             Some(client) => client,
-            None => Query::connect(&self.options.aws, CLOUDWATCH).await?,
+            none => none.insert(Query::connect(&self.options.aws, CLOUDWATCH).await?),
         };
         client.call("PutMetricData", &parameters).await?;
-        self.client = Some(client);
         Ok(())
     }
 

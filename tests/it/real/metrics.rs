@@ -1,4 +1,4 @@
-//! What CloudWatch is told, what happens when it does not listen, and what the log says of each flow.
+//! What `CloudWatch` is told, what happens when it does not listen, and what the log says of each flow.
 
 use std::{
     net::{Ipv4Addr, TcpListener},

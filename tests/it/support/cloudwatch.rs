@@ -1,4 +1,4 @@
-//! A CloudWatch that notes what it is told and answers as it is told to. For one that understands there is `moto`.
+//! A `CloudWatch` that notes what it is told and answers as it is told to. For one that understands there is `moto`.
 
 use std::{
     collections::BTreeMap,

@@ -64,7 +64,7 @@ impl Moto {
         self.order("check_signatures", &json!({}));
     }
 
-    /// What CloudWatch holds of a namespace, over the last hour.
+    /// What `CloudWatch` holds of a namespace, over the last hour.
     pub(crate) fn metrics(&mut self, namespace: &str) -> Vec<Metric> {
         self.ask("metrics", &json!({ "namespace": namespace }))
     }
@@ -81,7 +81,7 @@ impl Moto {
     }
 }
 
-/// What CloudWatch holds of a metric.
+/// What `CloudWatch` holds of a metric.
 #[derive(Debug, serde::Deserialize)]
 pub(crate) struct Metric {
     pub(crate) name: String,
