@@ -11,6 +11,7 @@ mod follow;
 mod logrotate;
 mod network;
 mod once;
+mod processing;
 mod restart;
 mod rotation;
 mod selection;
