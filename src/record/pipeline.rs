@@ -160,6 +160,12 @@ impl Pipeline {
         !self.has_steps
     }
 
+    /// Whether what it emits is plain text, which may be cut where it is too long; else it is JSON or CSV.
+    #[must_use]
+    pub fn emits_text(&self) -> bool {
+        self.is_raw() || self.java.is_some()
+    }
+
     /// Runs the chain over one record, its line end included if it had one, and appends what to send to `out`.
     ///
     /// A parse step reads the record's bytes, whatever the steps before it found, and adds to their fields.

@@ -10,15 +10,20 @@ use regex::bytes::RegexBuilder;
 mod check;
 #[path = "../../fuzz/fuzz_targets/check/checkpoint.rs"]
 mod checkpoint;
+#[path = "../../fuzz/fuzz_targets/check/java.rs"]
+mod java;
 #[path = "../../fuzz/fuzz_targets/check/split.rs"]
 mod split;
 
 type Target = fn(&[u8]);
 
 /// One entry for each folder of the corpus.
-const TARGETS: [(&str, Target); 6] = [
+const TARGETS: [(&str, Target); 9] = [
     ("checkpoint", checkpoint::check),
     ("config", config),
+    ("java_chain", java::chain),
+    ("java_json", java::json),
+    ("java_pattern", java::pattern),
     ("parse_access", parse_access),
     ("parse_json", parse_json),
     ("parse_regex", parse_regex),

@@ -67,8 +67,11 @@ impl Metadata {
 pub struct InstanceMetadata {
     layout: Layout,
     /// The last snapshot, and what is added because of it.
-    known: Option<(Arc<Instance>, Vec<(&'static str, Value)>)>,
+    known: Option<(Arc<Instance>, Added)>,
 }
+
+/// Members of an object, in order.
+type Added = Vec<(&'static str, Value)>;
 
 impl InstanceMetadata {
     #[must_use]
@@ -109,7 +112,7 @@ impl InstanceMetadata {
 }
 
 /// The members that an instance adds, in order. What is not known is `null`, but tags that are not known are left out.
-fn added(instance: &Instance) -> Vec<(&'static str, Value)> {
+fn added(instance: &Instance) -> Added {
     let mut time = Vec::new();
     push_time(instance.read_at, &TimeZone::system(), "%Y-%m-%dT%H:%M:%S%z", &mut time);
     let time = String::from_utf8(time).ok();

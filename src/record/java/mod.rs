@@ -11,9 +11,10 @@ mod single_line;
 mod text;
 
 pub use csv::{Csv, Delimiter};
-pub use log::{CountMismatch, Format, Log};
+pub use log::{Counts, Format, Log};
 pub use metadata::{InstanceMetadata, Metadata};
 pub use object::{FieldNames, Layout};
+pub(in crate::record) use text::decode;
 
 use crate::record::pipeline::{Context, Outcome};
 
