@@ -454,7 +454,19 @@ mod tests {
     }
 
     fn chains() -> Vec<Vec<Step>> {
-        let parses = [Format::Json, Format::Common, Format::Combined].map(parse);
+        let parses = [
+            Format::Json,
+            Format::Common,
+            Format::Combined,
+            Format::Logfmt,
+            Format::ApacheError,
+            Format::NginxError,
+            Format::SyslogRfc3164,
+            Format::SyslogRfc5424,
+            Format::Docker,
+            Format::Cri,
+        ]
+        .map(parse);
         let regex = regex(r#"(?P<a>[^ ]*) (?P<b>(?-u:.)+)(?P<c>")?"#);
         parses.into_iter().chain([regex, Step::Emit(Emit::Json)]).map(|step| vec![step]).collect()
     }

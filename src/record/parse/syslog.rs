@@ -185,12 +185,10 @@ impl Rfc5424 {
         let mut cursor = Cursor::new(line, fields);
         cursor.literal(b"<", "`<` of the priority")?;
         self.priority.parse(&mut cursor)?;
-        if !matches!(cursor.peek(), Some(b'1'..=b'9')) {
-            return cursor.fail("a version");
-        }
+        let start = cursor.at;
         let version = cursor.digits("a version")?;
-        if version_is_long(&cursor, version) {
-            return cursor.fail("a version of at most 3 digits");
+        if cursor.at - start > 3 || line[start] == b'0' {
+            return cursor.fail_at("a version of 1 to 999", start);
         }
         cursor.fields.push(self.version, Value::Json(version));
         let parts = [
@@ -240,10 +238,6 @@ impl Rfc5424 {
         cursor.fields.push(self.structured_data, Value::Json(object));
         Ok(())
     }
-}
-
-fn version_is_long(cursor: &Cursor<'_>, version: Text) -> bool {
-    cursor.fields.bytes(cursor.line, version).len() > 3
 }
 
 struct StructuredData<'a> {
@@ -441,7 +435,7 @@ mod tests {
     fn what_is_no_new_line_says_where() {
         new("1 - - - - - -", "expected `<` of the priority at byte 0");
         new("<1>- - - - - - -", "expected a version at byte 3");
-        new("<1>1234 - - - - - -", "expected a version of at most 3 digits at byte 7");
+        new("<1>1234 - - - - - -", "expected a version of 1 to 999 at byte 3");
         new("<1>1 now - - - - -", "expected the time or `-` at byte 5");
         new("<1>1 - - - - -", "expected a space at byte 14");
         new("<1>1 -  - - - -", "expected the host or `-` at byte 7");

@@ -72,6 +72,7 @@ pub(super) fn hostile() -> Vec<Vec<u8>> {
             .map(<[u8]>::to_vec)
             .to_vec();
     list.extend([many("a=b "), many("\"a\","), many("[x]"), many("k=\"\\\" "), many(", client: \"")]);
-    list.extend([b'x', b' ', b'"', b'[', b'<', b'=', b',', b'\\', 0].map(|byte| vec![byte; 10 << 20]));
+    list.extend([b'"', b'[', b'<', b'=', b',', b'\\', 0].map(|byte| vec![byte; 1 << 20]));
+    list.extend([b'x', b' '].map(|byte| vec![byte; 10 << 20]));
     list
 }

@@ -11,7 +11,7 @@ impl Parser {
     pub(super) fn class(&mut self, consume: bool) -> Result<Set, Error> {
         let negative = self.next() == Some('^') && self.raw(self.at - 1) == Some('[');
         self.at += usize::from(negative);
-        let (mut all, mut last): (Option<Set>, Option<Set>) = (None, None);
+        let mut all: Option<Set> = None;
         loop {
             let item = match self.peek() {
                 None => return self.wrong("a class without its `]`"),
@@ -19,24 +19,21 @@ impl Parser {
                 Some('[') => self.deeper(|parser| parser.class(true))?,
                 Some('&') if self.followed_by_and() => {
                     let right = self.right_of_and()?;
-                    let Some(right) = right.or(last.take()) else { return self.wrong("`&&` with nothing around it") };
                     all = Some(match all {
-                        None => right.clone(),
+                        None => right,
                         Some(mut all) => {
                             all.intersect(&right);
                             all
                         }
                     });
-                    last = Some(right);
                     continue;
                 }
                 Some(_) => self.range()?,
             };
             all = Some(match all {
-                None => item.clone(),
+                None => item,
                 Some(all) => union(all, &item),
             });
-            last = Some(item);
         }
         if consume {
             self.at += 1;
@@ -56,12 +53,13 @@ impl Parser {
     }
 
     /// Reads what stands behind `&&`, whose second `&` is at hand, up to the next `&&` or the end of the class.
-    fn right_of_and(&mut self) -> Result<Option<Set>, Error> {
+    fn right_of_and(&mut self) -> Result<Set, Error> {
         self.at += 1;
         let mut right: Option<Set> = None;
         loop {
             let item = match self.peek() {
-                Some(']' | '&') => return Ok(right),
+                // What Java makes of nothing depends on how it happens to store what stands before it.
+                Some(']' | '&') => return right.ok_or(Error::Unsupported("`&&` with nothing behind it".to_owned())),
                 Some('[') => self.deeper(|parser| parser.class(true))?,
                 _ => {
                     self.at -= 1;

@@ -308,7 +308,8 @@ impl Parser {
         if matches!(c, Some('=' | '!')) {
             let node = self.alternatives()?;
             if node.width().1.is_none() {
-                return self.wrong("a look-behind without a longest match");
+                // Java accepts some of them by mistake, and then they match what nobody can foresee.
+                return Self::unsupported("a look-behind without a longest match");
             }
             return Ok(Node::Look { ahead: false, negative: c == Some('!'), node: Box::new(node) });
         }
@@ -384,6 +385,8 @@ impl Parser {
                     'b' => Node::Assert(Assert::WordBoundary),
                     'B' => Node::Assert(Assert::NoWordBoundary),
                     'G' => Node::Assert(Assert::LastMatch),
+                    // What repeats it does not look for its other matches.
+                    'R' if matches!(self.peek(), Some('?' | '*' | '+' | '{')) => Node::Atomic(Box::new(line_break())),
                     'R' => line_break(),
                     'X' => return Self::unsupported("`\\X`"),
                     'k' => self.named_reference()?,

@@ -134,7 +134,9 @@ impl Printer {
         let mut behind = vec![(around.behind, around.last)];
         for node in nodes.iter().skip(1).rev() {
             let (least, last) = behind[behind.len() - 1];
-            behind.push((least.saturating_add(node.width().0), last && node.is_zero_width()));
+            // Where the end of a line is taken along, nothing may be left to look at it.
+            let last = last && self.usage == Use::Matches && node.is_zero_width();
+            behind.push((least.saturating_add(node.width().0), last));
         }
         let mut first = around.first;
         for (at, node) in nodes.iter().enumerate() {
@@ -153,9 +155,16 @@ impl Printer {
     fn repeat(&mut self, repeat: &Node, around: Around, rest: &[Node]) -> Printed {
         let Node::Repeat { node, min, max, kind } = repeat else { return self.node(repeat, around) };
         let inner = if *max == Some(1) { around } else { Around { first: false, last: false, ..around } };
-        if node.is_zero_width() && !node.captures() {
+        if *max == Some(0) {
+            return self.never(node, inner);
+        }
+        if node.is_zero_width() {
             // Once says as much as often.
-            return if *min == 0 { Ok(()) } else { self.node(node, around) };
+            return match (min, node.captures()) {
+                (0, false) => Ok(()),
+                (0, true) => self.perhaps(node, around, *kind),
+                _ => self.node(node, around),
+            };
         }
         let atomic = *kind == Kind::Possessive && !keeps_anyway(node, around.last && self.usage == Use::Matches, rest);
         if atomic {
@@ -165,7 +174,8 @@ impl Printer {
         match **node {
             Node::Char(_) | Node::Set(_) => self.node(node, inner)?,
             _ => {
-                self.push("(?:");
+                // Java does not look for other matches of what was repeated, either.
+                self.push(if atomic { "(?>" } else { "(?:" });
                 self.node(node, if atomic { Around { last: false, behind: 0, ..inner } } else { inner })?;
                 self.push(")");
             }
@@ -183,6 +193,25 @@ impl Printer {
         if atomic {
             self.push(")");
         }
+        Ok(())
+    }
+
+    /// A node that is repeated no time: nothing, but its groups count.
+    fn never(&mut self, node: &Node, around: Around) -> Printed {
+        if node.captures() {
+            self.push("(?:|");
+            self.push(NOTHING);
+            self.node(node, Around { last: false, ..around })?;
+            self.push(")");
+        }
+        Ok(())
+    }
+
+    /// A node or nothing; for what engines do not repeat.
+    fn perhaps(&mut self, node: &Node, around: Around, kind: Kind) -> Printed {
+        self.push(if kind == Kind::Lazy { "(?:|" } else { "(?:" });
+        self.node(node, around)?;
+        self.push(if kind == Kind::Lazy { ")" } else { "|)" });
         Ok(())
     }
 
