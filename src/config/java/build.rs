@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use super::{
-    super::pattern,
     agent::{Agent, Flow, Service, Stream},
     processing::{self, Findings},
     read::{Object, Reader},
@@ -14,11 +13,15 @@ use crate::{
     deliver::{Aggregate, Destination, Firehose, Kinesis, PartitionKey},
     flow::{Delivery, Limits, Options},
     record::{
-        java::Converter,
+        java::{
+            Converter,
+            pattern::{Flags, Pattern},
+        },
         pipeline::Pipeline,
+        regex::Regex,
         split::{self, Multiline, Oversize},
     },
-    source::{self, Pattern},
+    source,
 };
 
 /// Names that the Java agent never reads, and those of other compressed files, whose bytes it sent as if they were lines.
@@ -43,9 +46,9 @@ pub(super) fn options(r: &mut Reader<'_>, object: &Object<'_>, agent: &Agent, fl
         buffer: 32 << 20,
     };
     let framing = framing(r, object, flow, &destination);
-    let glob = Pattern::new(&flow.files.glob).map_err(|why| format!("is no pattern: {why}"));
+    let glob = source::Pattern::new(&flow.files.glob).map_err(|why| format!("is no pattern: {why}"));
     let paths = vec![r.check(object, "filePattern", glob)?];
-    let exclude = ARCHIVES.iter().map(|glob| Pattern::new(glob).expect("these are globs")).collect();
+    let exclude = ARCHIVES.iter().map(|glob| source::Pattern::new(glob).expect("these are globs")).collect();
     let source = source::Options { paths, exclude, start_at: flow.start_at, poll_interval: poll_interval(flow) };
     let pipeline = Pipeline::java(converters(r, object, flow));
     let (name, delivery) = (flow.name(), Delivery::AtLeastOnce);
@@ -75,10 +78,20 @@ pub(super) fn max_in_flight(agent: &Agent) -> usize {
     agent.max_sending_threads.unwrap_or(8).clamp(1, 64)
 }
 
+/// A Java pattern that is compared with the beginning of a line, in the syntax of the engine that takes linear time.
+pub(super) fn looking_at(pattern: &str) -> Result<regex::bytes::Regex, String> {
+    match Pattern::parse(pattern, Flags::default()).and_then(|pattern| pattern.looking_at()) {
+        Ok(Regex::Linear(regex)) => Ok(regex),
+        Ok(Regex::Backtracking(_)) => {
+            Err("has look-around, back-references or possessive quantifiers; write the pattern without them".to_owned())
+        }
+        Err(error) => Err(error.to_string()),
+    }
+}
+
 fn framing(r: &mut Reader<'_>, object: &Object<'_>, flow: &Flow, destination: &Destination) -> Option<split::Options> {
-    let start = flow.multiline_start.as_ref().map(|text| pattern::regex(&format!("^(?:{text})")));
-    let start = match start {
-        Some(start) => Some(r.check(object, "multiLineStartPattern", start)?),
+    let start = match &flow.multiline_start {
+        Some(text) => Some(r.check(object, "multiLineStartPattern", looking_at(text))?),
         None => None,
     };
     Some(split::Options {

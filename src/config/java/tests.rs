@@ -176,7 +176,7 @@ agent.json:2:23: flows[0].partitionKeyOption: "random" is not known; write RANDO
 agent.json:2:23: flows[0].partitionKeyOption: "HASH" is not known; write RANDOM or DETERMINISTIC
 agent.json:2:30: flows[0].truncatedRecordTerminator: is null; write text, "" for none, or remove the key
 agent.json:2:30: flows[0].retryInitialBackoffMillis: -1 is out of range; it must be at least 0
-agent.json:2:26: flows[0].multiLineStartPattern: is not a valid pattern: at character 5: unclosed character class
+agent.json:2:26: flows[0].multiLineStartPattern: is no valid Java pattern: a class without its `]` near character 2
 agent.json:2:30: flows[0].aggregatedRecordSizeBytes: 1024001 is out of range; it must be 0 to 1024000
 agent.json:2:20: flows[0].skipHeaderLines: "two" is no whole number of 64 bits; write digits alone
 agent.json:2:28: flows[0].log.emitInternalMetrics: "on" is neither true nor false; write one of them

@@ -159,14 +159,12 @@ fn source(out: &mut Text, flow: &Flow) {
 }
 
 fn multiline(out: &mut Text, start: &str) {
+    let Ok(start) = super::build::looking_at(start) else { return };
     out.comment(
         6,
         "A record waits for the line that ends it, at most `timeout`: a write in two steps does not cut it.",
     );
-    out.line(
-        6,
-        &format!("multiline: {{ start: {}, timeout: 2s, max_lines: 100000 }}", quoted(&format!("^(?:{start})"))),
-    );
+    out.line(6, &format!("multiline: {{ start: {}, timeout: 2s, max_lines: 100000 }}", quoted(start.as_str())));
 }
 
 fn destination(out: &mut Text, agent: &Agent, flow: &Flow) {
