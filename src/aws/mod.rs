@@ -2,6 +2,8 @@
 //! particular service.
 
 mod client;
+pub mod query;
+mod xml;
 
 use std::path::PathBuf;
 

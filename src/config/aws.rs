@@ -64,7 +64,7 @@ fn secret(r: &mut Reader<'_>, value: &Value<'_>) -> Option<String> {
 }
 
 /// Reads the AWS keys of a destination; what it does not say is as in `defaults`.
-pub(super) fn of_destination(r: &mut Reader<'_>, map: &Map<'_>, defaults: &Aws) -> Aws {
+pub(super) fn of_service(r: &mut Reader<'_>, map: &Map<'_>, defaults: &Aws) -> Aws {
     let aws = overlay(own(r, map), defaults);
     for name in ["external_id", "session_name", "sts_endpoint_url"] {
         if let (Some(written), None) = (map.get(name), &aws.role_arn) {

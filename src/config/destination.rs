@@ -1,7 +1,7 @@
 //! `destination:` to `deliver` options. Knows the names and limits of the services.
 
 use super::{
-    aws::{is_account, is_lower_or_dash, of_destination, region},
+    aws::{is_account, is_lower_or_dash, of_service, region},
     keys,
     read::{Map, Reader, Value, choose},
     value,
@@ -36,7 +36,7 @@ pub(super) fn destination(r: &mut Reader<'_>, value: &Value<'_>, defaults: &Aws)
 fn kinesis(r: &mut Reader<'_>, value: &Value<'_>, defaults: &Aws) -> Option<Destination> {
     let map = r.map(value, &keys::KINESIS)?;
     let stream = stream(r, &map, &KINESIS);
-    let aws = of_destination(r, &map, defaults);
+    let aws = of_service(r, &map, defaults);
     let partition_key = map.get("partition_key").and_then(|value| partition_key(r, &value));
     r.key(&map, "aggregate", |text| {
         let not_yet = || "is not available in this version; write false, or remove the key".to_owned();
@@ -60,7 +60,7 @@ fn partition_key(r: &mut Reader<'_>, value: &Value<'_>) -> Option<PartitionKey> 
 fn firehose(r: &mut Reader<'_>, value: &Value<'_>, defaults: &Aws) -> Option<Destination> {
     let map = r.map(value, &keys::FIREHOSE)?;
     let stream = stream(r, &map, &FIREHOSE);
-    let aws = of_destination(r, &map, defaults);
+    let aws = of_service(r, &map, defaults);
     let aggregate = map.get("aggregate").and_then(|value| aggregate(r, &value));
     let add_newline = r.key(&map, "add_newline", value::boolean);
     if let (Some(written), Some(false), Some(_)) = (map.get("add_newline"), add_newline, aggregate) {

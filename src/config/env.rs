@@ -53,23 +53,36 @@ pub(super) const VARIABLES: [(&str, Part); 5] = [
 
 /// Reads a value of `add`: lower-case names are of the record, others of the environment. All mistakes at once.
 pub(super) fn template(written: &str, env: Env<'_>) -> Result<Template, Vec<String>> {
+    let variable = |name: &str| {
+        let found = VARIABLES.iter().find(|(known, _)| *known == name);
+        found.map(|(_, part)| part.clone()).ok_or_else(|| unknown_variable(name))
+    };
+    parts(written, env, Part::Text, variable).map(Template)
+}
+
+/// Reads text with variables: `variable` knows those in lower case, the others are of the environment and are filled
+/// in. All mistakes at once.
+pub(super) fn parts<P>(
+    written: &str,
+    env: Env<'_>,
+    text: impl Fn(String) -> P,
+    variable: impl Fn(&str) -> Result<P, String>,
+) -> Result<Vec<P>, Vec<String>> {
     let (mut parts, mut wrong) = (Vec::new(), Vec::new());
     let mut literal = String::new();
     for piece in pieces(written) {
         match piece {
             Piece::Text(text) => literal.push_str(text),
             Piece::Unclosed => wrong.push(UNCLOSED.to_owned()),
-            Piece::Variable(name) if name.starts_with(|c: char| c.is_ascii_lowercase()) => {
-                match VARIABLES.iter().find(|(known, _)| *known == name) {
-                    Some((_, part)) => {
-                        if !literal.is_empty() {
-                            parts.push(Part::Text(std::mem::take(&mut literal)));
-                        }
-                        parts.push(part.clone());
+            Piece::Variable(name) if name.starts_with(|c: char| c.is_ascii_lowercase()) => match variable(name) {
+                Ok(part) => {
+                    if !literal.is_empty() {
+                        parts.push(text(std::mem::take(&mut literal)));
                     }
-                    None => wrong.push(unknown_variable(name)),
+                    parts.push(part);
                 }
-            }
+                Err(text) => wrong.push(text),
+            },
             Piece::Variable(inside) => match environment(inside, env) {
                 Ok((text, _)) => literal.push_str(&text),
                 Err(text) => wrong.push(text),
@@ -77,9 +90,9 @@ pub(super) fn template(written: &str, env: Env<'_>) -> Result<Template, Vec<Stri
         }
     }
     if !literal.is_empty() {
-        parts.push(Part::Text(literal));
+        parts.push(text(literal));
     }
-    if wrong.is_empty() { Ok(Template(parts)) } else { Err(wrong) }
+    if wrong.is_empty() { Ok(parts) } else { Err(wrong) }
 }
 
 fn unknown_variable(name: &str) -> String {

@@ -19,9 +19,12 @@ macro_rules! aws_keys {
 }
 
 pub(super) const TOP: Section =
-    Section { name: "the top level", keys: &["state_dir", "aws", "flows", "shutdown_timeout"] };
+    Section { name: "the top level", keys: &["state_dir", "aws", "flows", "shutdown_timeout", "metrics"] };
 pub(super) const CONF_D: Section = Section { name: "a file in conf.d", keys: &["flows"] };
 pub(super) const AWS: Section = Section { name: "aws", keys: aws_keys!() };
+pub(super) const METRICS: Section = Section { name: "metrics", keys: &["cloudwatch"] };
+pub(super) const CLOUDWATCH: Section =
+    Section { name: "cloudwatch", keys: aws_keys!("namespace", "interval", "dimensions") };
 pub(super) const FLOW: Section =
     Section { name: "a flow", keys: &["name", "source", "process", "destination", "batch", "buffer", "delivery"] };
 pub(super) const SOURCE: Section = Section {
@@ -102,6 +105,8 @@ pub(super) const ALL: &[&Section] = &[
     &STDOUT,
     &BATCH,
     &AGGREGATE,
+    &METRICS,
+    &CLOUDWATCH,
 ];
 
 /// What to write instead of a key that `section` does not have.

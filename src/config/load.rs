@@ -15,12 +15,12 @@ use super::{
     env::Env,
     flow,
     java::{self, Agent},
-    keys,
+    keys, metrics,
     read::{Reader, Value},
     tree::{self, Kind, Node},
     value,
 };
-use crate::aws::Aws;
+use crate::{aws::Aws, telemetry::cloudwatch};
 
 /// The file that is read if none is named.
 pub const DEFAULT_PATH: &str = "/etc/headwater/headwater.yaml";
@@ -79,6 +79,7 @@ struct Loader<'e> {
     aws: Aws,
     state_dir: PathBuf,
     shutdown_timeout: Duration,
+    metrics: Option<cloudwatch::Options>,
     flows: Vec<crate::flow::Options>,
     /// Where each name was first given.
     names: HashMap<String, (Arc<str>, Location)>,
@@ -100,6 +101,7 @@ impl<'e> Loader<'e> {
             aws: Aws::default(),
             state_dir: PathBuf::from("/var/lib/headwater"),
             shutdown_timeout: Duration::from_secs(30),
+            metrics: None,
             flows: Vec::new(),
             names: HashMap::new(),
             written: 0,
@@ -163,6 +165,7 @@ impl<'e> Loader<'e> {
                 self.shutdown_timeout = time;
             }
             self.aws = map.get("aws").map(|value| aws::aws(&mut r, &value)).unwrap_or_default();
+            self.metrics = map.get("metrics").and_then(|value| metrics::metrics(&mut r, &value, &self.aws));
             let flows = map.get("flows");
             let list = flows.as_ref().map(|value| r.list(value));
             // A list of the wrong type was reported already.
@@ -179,6 +182,7 @@ impl<'e> Loader<'e> {
     fn java(&mut self, file: &Arc<str>, text: &str, path: Option<&Path>) {
         let (mut agent, found) = java::main(Arc::clone(file), text);
         self.take_java(found);
+        self.metrics = java::metrics(&agent);
         let folder = path.map(|path| path.with_file_name("agent.d"));
         let files = folder.as_ref().map_or(Ok(Vec::new()), |folder| java_files(folder));
         for path in files.unwrap_or_else(|why| self.no_folder(folder.as_deref().unwrap_or(Path::new("")), why)) {
@@ -287,6 +291,7 @@ impl<'e> Loader<'e> {
             state_dir: self.state_dir,
             flows: self.flows,
             shutdown_timeout: self.shutdown_timeout,
+            metrics: self.metrics,
             warnings: self.warnings.iter().map(ToString::to_string).collect(),
         })
     }

@@ -8,6 +8,7 @@ mod flow;
 pub mod java;
 mod keys;
 mod load;
+mod metrics;
 mod pattern;
 mod problem;
 mod process;
@@ -34,6 +35,8 @@ pub struct Config {
     pub flows: Vec<crate::flow::Options>,
     /// How long a stop may take. 0 to 1 h, default 30 s.
     pub shutdown_timeout: Duration,
+    /// Metrics to `CloudWatch`, if any.
+    pub metrics: Option<crate::telemetry::cloudwatch::Options>,
     /// What is allowed but looks wrong, for the log: one line each, with file, line and column.
     pub warnings: Vec<String>,
 }

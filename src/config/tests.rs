@@ -1402,6 +1402,58 @@ fn every_example_is_valid() {
 }
 
 #[test]
+fn metrics() {
+    let cloudwatch = |keys: &str| bad(&top(&format!("metrics:\n  cloudwatch: {{ {keys} }}\n")));
+    insta::assert_snapshot!(bad(&top("metrics: { cloudwach: {} }\n")), @"bad.yaml:1:12: metrics.cloudwach: unknown key; did you mean `cloudwatch`?");
+    insta::assert_snapshot!(cloudwatch("namespace: AWS/Mine, interval: 100ms, stream: x"), @r#"
+    bad.yaml:2:28: metrics.cloudwatch.namespace: "AWS/Mine" begins with `AWS/`, which belongs to AWS; choose another
+    bad.yaml:2:48: metrics.cloudwatch.interval: "100ms" is out of range; it must be 1s to 1h
+    bad.yaml:2:55: metrics.cloudwatch.stream: unknown key here; it belongs to kinesis
+    "#);
+    insta::assert_snapshot!(cloudwatch("namespace: 'a b', endpoint_url: here"), @r#"
+    bad.yaml:2:28: metrics.cloudwatch.namespace: "a b" is no namespace; it has 1 to 255 letters, digits, `.`, `_`, `-`, `/`, `#` or `:`
+    bad.yaml:2:49: metrics.cloudwatch.endpoint_url: "here" is not an endpoint; it must look like https://HOST or http://HOST:PORT
+    "#);
+    insta::assert_snapshot!(cloudwatch("dimensions: [Instance]"), @"bad.yaml:2:29: metrics.cloudwatch.dimensions: must be a mapping (`key: value` lines), not a list");
+    insta::assert_snapshot!(cloudwatch("dimensions: { Destination: x, ':a': x, Instance: ' ' }"), @r#"
+    bad.yaml:2:31: metrics.cloudwatch.dimensions.Destination: this dimension is there already; choose another name
+    bad.yaml:2:47: metrics.cloudwatch.dimensions.:a: is no name of a dimension; it has 1 to 255 printable ASCII characters and does not begin with `:`
+    bad.yaml:2:66: metrics.cloudwatch.dimensions.Instance: is no value of a dimension; it has 1 to 255 printable ASCII characters
+    "#);
+    insta::assert_snapshot!(cloudwatch("dimensions: { Instance: '${file.path}', Stage: '${NOT_SET}', Place: Zürich }"), @r#"
+    bad.yaml:2:41: metrics.cloudwatch.dimensions.Instance: unknown variable `${file.path}`; a dimension may hold `${host}` and `${ec2.instance_id}`
+    bad.yaml:2:64: metrics.cloudwatch.dimensions.Stage: the environment variable `NOT_SET` is not set; set it, or write a default: `${NOT_SET:-...}`
+    bad.yaml:2:85: metrics.cloudwatch.dimensions.Place: is no value of a dimension; it has 1 to 255 printable ASCII characters
+    "#);
+    insta::assert_snapshot!(cloudwatch("dimensions: { a: x, b: x, c: x, d: x, e: x, f: x, g: x, h: x, i: x, j: x }"), @"bad.yaml:2:29: metrics.cloudwatch.dimensions: holds 10 dimensions; at most 9 are allowed");
+}
+
+#[test]
+fn metrics_have_the_documented_defaults_and_take_aws_from_the_top() {
+    use crate::telemetry::cloudwatch::Part;
+    assert_eq!(good(FLOW).metrics, None);
+    let text = "aws: { region: eu-west-1, endpoint_url: http://localhost:1 }\nmetrics: { cloudwatch: {} }\n";
+    let metrics = good(&top(text)).metrics.expect("they are on");
+    assert_eq!((metrics.namespace.as_str(), metrics.interval), ("Headwater", Duration::from_secs(30)));
+    assert_eq!(metrics.aws.region.as_deref(), Some("eu-west-1"));
+    assert_eq!(metrics.aws.endpoint_url.as_deref(), Some("http://localhost:1"));
+    assert!(metrics.dimensions.is_empty());
+    let text = "metrics: { cloudwatch: { namespace: Mine/Logs, interval: 1m, region: us-east-1,
+                dimensions: { Instance: '${ec2.instance_id}', Place: 'x-${host}-${NUMBER}' } } }\n";
+    let metrics = good(&top(text)).metrics.expect("they are on");
+    assert_eq!((metrics.namespace.as_str(), metrics.interval), ("Mine/Logs", Duration::from_mins(1)));
+    assert_eq!(metrics.aws.region.as_deref(), Some("us-east-1"));
+    let text = |text: &str| Part::Text(text.to_owned());
+    assert_eq!(
+        metrics.dimensions,
+        [
+            ("Instance".to_owned(), vec![Part::InstanceId]),
+            ("Place".to_owned(), vec![text("x-"), Part::Host, text("-7")])
+        ]
+    );
+}
+
+#[test]
 fn the_manual_names_every_key() {
     let manual = include_str!("../../docs/CONFIGURATION.md");
     for section in keys::ALL {

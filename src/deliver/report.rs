@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     model::{Batch, Settled},
-    telemetry::{counters::FlowCounters, limit::RateLimit},
+    telemetry::{calls::Answer, counters::FlowCounters, limit::RateLimit},
 };
 use std::{
     io,
@@ -112,6 +112,7 @@ impl Reporter {
         self.health.0.replies.fetch_add(1, Ordering::Relaxed);
         match reply {
             Reply::Failed(failure) => {
+                self.counters.calls.record(u64::from(batch.count(which)), Answer::Failed);
                 self.count(failure.class, batch.count(which));
                 self.tell(failure, batch.count(which), now);
                 if !matches!(failure.class, Class::Throttled | Class::Reject) {
@@ -130,8 +131,11 @@ impl Reporter {
                 if let Some((_, worst)) = failed.iter().max_by_key(|(_, failure)| failure.class) {
                     self.tell(worst, records, now);
                 }
-                self.counters.sent_records.add(u64::from(batch.count(which) - records));
-                self.counters.sent_bytes.add(accepted_bytes(batch, which, failed));
+                let (sent, errors) = (u64::from(batch.count(which) - records), u64::from(records));
+                let bytes = accepted_bytes(batch, which, failed);
+                self.counters.sent_records.add(sent);
+                self.counters.sent_bytes.add(bytes);
+                self.counters.calls.record(sent + errors, Answer::Taken { sent, bytes, errors });
                 if failed.len() < which.len() {
                     self.recovered(now);
                 }

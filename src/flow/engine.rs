@@ -23,7 +23,7 @@ use crate::{
     source::{
         self,
         fs::Fs,
-        tail::{Change, Chunk, Consumed, Framing, Key, Notice, Read, Scope, Start, Table},
+        tail::{Change, Chunk, Consumed, Framing, Key, Notice, Read, Scope, Start, Summary, Table},
     },
     telemetry::counters::FlowCounters,
 };
@@ -144,8 +144,8 @@ impl<F: Fs, S: Storage> Engine<F, S> {
         }
     }
 
-    /// Followed files, and bytes in them not yet settled.
-    pub fn summary(&self) -> (usize, u64) {
+    /// How far the files are delivered.
+    pub fn summary(&self) -> Summary {
         self.table.summary()
     }
 

@@ -181,6 +181,24 @@ impl Pipeline {
         }
     }
 
+    /// Whether a step says something of the EC2 instance, so that somebody has to ask for it.
+    #[must_use]
+    pub fn needs_ec2(&self) -> bool {
+        false
+    }
+
+    /// Whether a step names a tag of the EC2 instance; reading tags takes more rights than the rest.
+    #[must_use]
+    pub fn needs_ec2_tags(&self) -> bool {
+        false
+    }
+
+    /// How old what is known of the EC2 instance may be, where a step says so.
+    #[must_use]
+    pub fn ec2_max_age(&self) -> Option<std::time::Duration> {
+        None
+    }
+
     /// Runs the chain over one record, its line end included if it had one, and appends what to send to `out`.
     ///
     /// A parse step reads the record's bytes, whatever the steps before it found, and adds to their fields.

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::{
-    agent::{Agent, Flow, Service, Stream},
+    agent::{Agent, Flow, Metrics, Service, Stream},
     processing::{self, Findings},
     read::{Object, Reader},
 };
@@ -22,6 +22,7 @@ use crate::{
         split::{self, Multiline, Oversize},
     },
     source,
+    telemetry::cloudwatch::{self, Part},
 };
 
 /// Names that the Java agent never reads, and those of other compressed files, whose bytes it sent as if they were lines.
@@ -130,6 +131,17 @@ fn destination(r: &mut Reader<'_>, object: &Object<'_>, agent: &Agent, flow: &Fl
             }))
         }
     }
+}
+
+/// The metrics that the Java agent sends unless it is told not to.
+pub(in super::super) fn metrics(agent: &Agent) -> Option<cloudwatch::Options> {
+    let Metrics { emit, namespace, tag_instance, interval } = agent.metrics.clone();
+    emit.then(|| cloudwatch::Options {
+        aws: aws(agent, &agent.cloudwatch, true),
+        namespace,
+        interval: interval.clamp(Duration::from_secs(1), Duration::from_hours(1)),
+        dimensions: if tag_instance { vec![("Instance".to_owned(), vec![Part::InstanceId])] } else { Vec::new() },
+    })
 }
 
 /// How to reach a service.

@@ -25,6 +25,7 @@ use crate::{
     },
 };
 pub use agent::Agent;
+pub(super) use build::metrics;
 pub use glob::FilePattern;
 use read::{Object, Reader};
 pub use yaml::yaml;

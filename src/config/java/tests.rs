@@ -9,6 +9,7 @@ use crate::{
     flow::Options,
     record::split::Oversize,
     source::StartAt,
+    telemetry::cloudwatch,
 };
 
 /// Nothing is set.
@@ -332,6 +333,24 @@ fn endpoints_get_a_scheme_and_name_the_region_that_signs() {
 }
 
 #[test]
+fn metrics_are_on_unless_they_are_switched_off() {
+    let metrics = |keys: &str| good(&top(keys)).metrics;
+    let usual = metrics("").expect("they are on");
+    assert_eq!((&*usual.namespace, usual.interval), ("AWSKinesisAgent", Duration::from_secs(30)));
+    assert_eq!(usual.dimensions, []);
+    assert_eq!(usual.aws.region_otherwise.as_deref(), Some("us-east-1"));
+    assert_eq!(metrics("\"cloudwatch.emitMetrics\": \"no\","), None);
+    let own = metrics(
+        "\"cloudwatch.namespace\": \"Mine\", \"cloudwatch.tagInstance\": true, \"cloudwatch.metricsBufferTimeMillis\": 5, \
+         \"cloudwatch.endpoint\": \"monitoring.eu-west-1.amazonaws.com\",",
+    );
+    let own = own.expect("they are on");
+    assert_eq!((&*own.namespace, own.interval), ("Mine", Duration::from_secs(1)));
+    assert_eq!(own.dimensions[0].0, "Instance");
+    assert_eq!(own.aws.region.as_deref(), Some("eu-west-1"));
+}
+
+#[test]
 fn the_state_dir_is_ours_to_name() {
     assert_eq!(good(&top("")).state_dir, Path::new("/var/lib/headwater"));
     let set = |name: &str| (name == "HEADWATER_STATE_DIR").then(|| "/env".to_owned());
@@ -396,6 +415,10 @@ fn yaml(text: &str) -> String {
     let ours = parse_text("headwater.yaml", &yaml, &env).unwrap_or_else(|wrong| panic!("{wrong}\n\n{yaml}"));
     assert_eq!(ours.warnings, [""; 0], "{yaml}");
     assert_eq!(ours.flows.len(), found.options.len());
+    let sent = |metrics: Option<&cloudwatch::Options>| {
+        metrics.map(|m| (m.namespace.clone(), m.interval, m.dimensions.clone(), m.aws.endpoint_url.clone()))
+    };
+    assert_eq!(sent(ours.metrics.as_ref()), sent(super::metrics(&agent).as_ref()));
     for (ours, java) in ours.flows.iter().zip(&found.options) {
         assert_eq!(ours.name, java.name);
         assert_eq!(ours.source.paths[0].text(), java.source.paths[0].text());
