@@ -36,7 +36,7 @@ fn options_of(r: &mut Reader<'_>, map: &Map<'_>, name: String, aws: &Aws) -> Opt
     // The destination first: it bounds what a source may say.
     let destination = destination.and_then(|value| destination::destination(r, &value, aws));
     let source = source.and_then(|value| source::source(r, &value, destination.as_ref()));
-    let steps = map.get("process").map(|value| process::process(r, &value)).unwrap_or_default();
+    let steps = map.get("process").map(|value| process::process(r, &value, &name)).unwrap_or_default();
     let limits = limits(r, map, destination.as_ref());
     let delivery = r.key(map, "delivery", delivery).unwrap_or(Delivery::AtLeastOnce);
     let (source, framing) = source?;

@@ -42,7 +42,18 @@ pub(super) const SOURCE: Section = Section {
     ],
 };
 pub(super) const MULTILINE: Section = Section { name: "multiline", keys: &["start", "timeout", "max_lines"] };
-pub(super) const STEP: Section = Section { name: "a step of process", keys: &["parse", "add", "emit"] };
+pub(super) const STEP: Section = Section {
+    name: "a step of process",
+    keys: &["parse", "add", "remove", "keep", "rename", "drop_if", "keep_if", "redact", "single_line", "limit", "emit"],
+};
+pub(super) const CONDITION: Section = Section {
+    name: "a condition",
+    keys: &["field", "equals", "in", "matches", "gt", "ge", "lt", "le", "exists", "any", "all", "not"],
+};
+pub(super) const REDACT: Section = Section { name: "redact", keys: &["field", "pattern", "replacement", "hash"] };
+pub(super) const HASH: Section = Section { name: "hash", keys: &["key"] };
+pub(super) const SINGLE_LINE: Section = Section { name: "single_line", keys: &["join", "trim"] };
+pub(super) const LIMIT: Section = Section { name: "limit", keys: &["one_in", "per_second"] };
 /// The formats of `parse`, and what is said of any of them.
 pub(super) const PARSE: Section = Section {
     name: "parse",
@@ -73,8 +84,9 @@ pub(super) const PARSE_CSV: Section =
 pub(super) const KEY_VALUE: Section =
     Section { name: "key_value", keys: &["field_delimiter", "value_delimiter", "trim"] };
 pub(super) const TIMESTAMP: Section = Section { name: "timestamp", keys: &["field", "format", "to", "timezone"] };
-pub(super) const EMIT: Section = Section { name: "emit", keys: &["json", "csv"] };
-pub(super) const CSV: Section = Section { name: "csv", keys: &["fields", "delimiter"] };
+pub(super) const EMIT: Section = Section { name: "emit", keys: &["json", "csv", "raw"] };
+pub(super) const JSON: Section = Section { name: "json", keys: &["pretty"] };
+pub(super) const CSV: Section = Section { name: "csv", keys: &["fields", "delimiter", "quote", "null"] };
 pub(super) const DESTINATION: Section = Section { name: "destination", keys: &["kinesis", "firehose", "stdout"] };
 pub(super) const KINESIS: Section =
     Section { name: "kinesis", keys: aws_keys!("stream", "partition_key", "aggregate", "max_in_flight") };
@@ -97,7 +109,13 @@ pub(super) const ALL: &[&Section] = &[
     &PARSE_CSV,
     &KEY_VALUE,
     &TIMESTAMP,
+    &CONDITION,
+    &REDACT,
+    &HASH,
+    &SINGLE_LINE,
+    &LIMIT,
     &EMIT,
+    &JSON,
     &CSV,
     &DESTINATION,
     &KINESIS,

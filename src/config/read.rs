@@ -38,6 +38,11 @@ impl Value<'_> {
         matches!(self.node.kind, Kind::Scalar(_))
     }
 
+    /// Whether it is a list.
+    pub(super) fn is_list(&self) -> bool {
+        matches!(self.node.kind, Kind::Seq(_))
+    }
+
     /// Whether it is a list without items.
     pub(super) fn is_empty_list(&self) -> bool {
         matches!(&self.node.kind, Kind::Seq(items) if items.is_empty())
@@ -58,6 +63,11 @@ impl<'n> Map<'n> {
             .iter()
             .filter(move |(key, _)| seen.insert(Rc::clone(&key.name)))
             .map(|(key, node)| (key, Value { key: join(&self.key, &shown(&key.name)), node }))
+    }
+
+    /// Whether a key was written that the section does not have; it was reported already.
+    pub(super) fn has_unknown(&self, section: &Section) -> bool {
+        self.entries.iter().any(|(key, _)| !section.keys.contains(&&*key.name))
     }
 
     /// Whether nothing was written at all.
@@ -195,6 +205,20 @@ impl<'e> Reader<'e> {
                 None
             }
         }
+    }
+
+    /// Reads a secret: no message shows it. `remedy` is what to do instead of writing it into the file.
+    pub(super) fn secret(&mut self, value: &Value<'_>, remedy: &str) -> Option<String> {
+        let expanded = self.expanded(value)?;
+        if expanded.text.is_empty() {
+            self.problem(value, "is empty; write a value, or remove the key");
+            return None;
+        }
+        if !expanded.all_env {
+            let text = "is written in the file, where whoever reads the file reads it";
+            self.warning(value, format!("{text}; {remedy}"));
+        }
+        Some(expanded.text)
     }
 
     /// The value of a key that must be written.

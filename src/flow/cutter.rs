@@ -182,9 +182,6 @@ impl Cutter {
         let from = open.data().len();
         let outcome = if self.pipeline.is_raw() {
             open.data().extend_from_slice(data);
-            if truncated {
-                open.data().push(b'\n');
-            }
             Outcome::Emit
         } else {
             let context =
@@ -205,12 +202,24 @@ impl Cutter {
                 self.mismatches.take(file, span, &why, data, now.mono);
                 return false;
             }
+            Outcome::Skip => {
+                self.counters.skipped.add(1);
+                return false;
+            }
+            Outcome::OverLimit => {
+                self.counters.over_limit.add(1);
+                return false;
+            }
             Outcome::DeadLetter { reason } => {
                 self.counters.mismatched.add(1);
                 self.mismatches.take(file, span, &reason, data, now.mono);
                 Some(reason)
             }
         };
+        // Whatever a truncated record is sent as, its line end was cut off with the rest.
+        if truncated && dead.is_none() && !open.data().ends_with(b"\n") {
+            open.data().push(b'\n');
+        }
         let size = open.data().len() - from;
         let dead = dead.or_else(|| {
             (size > self.max_record_bytes).then(|| {

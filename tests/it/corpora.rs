@@ -17,11 +17,13 @@ mod check;
 mod checkpoint;
 #[path = "../../fuzz/fuzz_targets/check/split.rs"]
 mod split;
+#[path = "../../fuzz/fuzz_targets/check/steps.rs"]
+mod steps;
 
 type Target = fn(&[u8]);
 
 /// One entry for each folder of the corpus.
-const TARGETS: [(&str, Target); 12] = [
+const TARGETS: [(&str, Target); 13] = [
     ("checkpoint", checkpoint::check),
     ("config", config),
     ("parse_access", parse_access),
@@ -34,6 +36,7 @@ const TARGETS: [(&str, Target); 12] = [
     ("parse_regex", parse_regex),
     ("parse_syslog", parse_syslog),
     ("split", split::check),
+    ("steps", steps::check),
 ];
 
 fn config(input: &[u8]) {

@@ -7,7 +7,7 @@ use headwater::{
     record::{
         ec2,
         parse::{Format, Refine},
-        pipeline::{Context, Emit, OnMismatch, Outcome, Pipeline, Step},
+        pipeline::{Context, Emit, OnMismatch, Outcome, Pipeline, Quote, Step},
     },
 };
 
@@ -24,7 +24,8 @@ pub fn check_refined(format: Format, refine: &Refine, columns: &[&str], record: 
         serde_json::from_slice::<serde::de::IgnoredAny>(json).expect("JSON");
     }
     let fields = columns.iter().map(|&name| name.to_owned()).collect();
-    let csv = run(format, refine, Emit::Csv { fields, delimiter: b',' }, record);
+    let emit = Emit::Csv { fields, delimiter: b',', quote: Quote::Minimal, null: String::new() };
+    let csv = run(format, refine, emit, record);
     assert_eq!(json.is_some(), csv.is_some(), "a match does not depend on what is written");
     json.is_some()
 }

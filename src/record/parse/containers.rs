@@ -76,7 +76,7 @@ impl Docker {
             found = true;
             let (len, kept) = (inside.len(), without_escaped_newline(inside).len());
             let value = if kept < len { fields.concat(line, b"", text.part(0, 1 + kept), b"\"") } else { text };
-            fields.put(at, self.message, Value::Json(value));
+            fields.put_at(at, self.message, Value::Json(value));
         }
         if found { Ok(()) } else { Err(Mismatch::Expected { what: "a text `log`", at: line.len() }) }
     }

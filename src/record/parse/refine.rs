@@ -62,7 +62,7 @@ impl Refiner {
                 if fields.is_same(line, field.name, *name)
                     && let Some(value) = self.typed(line, field.value, *kind, fields)
                 {
-                    fields.put(at, field.name, value);
+                    fields.put_at(at, field.name, value);
                 }
             }
         }
@@ -82,7 +82,7 @@ impl Refiner {
             let Some(text) = text_of(line, field.value, fields) else { continue };
             let bytes = fields.bytes(line, text);
             if self.null_if.iter().any(|null| null.as_bytes() == bytes) {
-                fields.put(at, field.name, Value::Null);
+                fields.put_at(at, field.name, Value::Null);
             }
         }
     }

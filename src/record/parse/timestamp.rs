@@ -81,7 +81,7 @@ impl Timestamp {
             let value = Value::Text(fields.compose(|out| time.write(out)));
             match self.to {
                 Some(to) => fields.push(to, value),
-                None => fields.put(at, field.name, value),
+                None => fields.put_at(at, field.name, value),
             }
         }
     }

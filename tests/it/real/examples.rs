@@ -13,7 +13,7 @@ use crate::support::{
 /// An example: a log with its text, and what the stream then holds (`@` stands for the logs' folder).
 type Case = (&'static str, &'static [(&'static str, &'static str)], &'static [&'static str]);
 
-const CASES: [Case; 7] = [
+const CASES: [Case; 8] = [
     (
         "agent.json",
         &[("app/app.log", "one\n"), ("app/orders.csv", "7,tea,1.50\n")],
@@ -23,6 +23,21 @@ const CASES: [Case; 7] = [
         "csv-output.yaml",
         &[("sensors/a.txt", "time sensor value\n---- ------ -----\n10:00 t1 20.5\nbroken\n10:01 t1 -3\n")],
         &["10:00;unknown;t1;20.5\n", "10:01;unknown;t1;-3\n"],
+    ),
+    (
+        "filter-and-redact.yaml",
+        &[
+            (
+                "shop/orders.log",
+                "{\"level\":\"DEBUG\"}\n\
+                 {\"level\":\"INFO\",\"msg\":\"ann@example.org paid 4111111111111111\",\"password\":\"x\",\"ms\":12}\n",
+            ),
+            ("shop/web.log", "GET /health\nGET /?token=abc&x=1\n"),
+        ],
+        &[
+            "{\"level\":\"INFO\",\"message\":\"***@example.org paid ************1111\",\"ms\":12,\"app\":{\"name\":\"shop\",\"tier\":1}}\n",
+            "GET /?token=***&x=1\n",
+        ],
     ),
     (
         "java-multiline.yaml",

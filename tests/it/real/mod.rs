@@ -18,6 +18,7 @@ mod migrate;
 mod network;
 mod once;
 mod parse;
+mod processing;
 mod restart;
 mod rotation;
 mod selection;
