@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 use super::{
-    agent::{Agent, Flow, Service, Stream},
+    agent::{Agent, Flow, Metrics, Service, Stream},
     build::{ARCHIVES, LAST_REGION, SESSION_NAME},
     steps,
 };
@@ -78,6 +78,7 @@ pub fn yaml(agent: &Agent, from: &str) -> String {
         out.line(0, &format!("shutdown_timeout: {}ms", time.as_millis().min(3_600_000)));
     }
     aws(&mut out, agent);
+    metrics(&mut out, agent);
     out.line(0, "flows:");
     for flow in &agent.flows {
         one_flow(&mut out, agent, flow);
@@ -107,6 +108,21 @@ fn aws(out: &mut Text, agent: &Agent) {
             }
         }
     }
+}
+
+fn metrics(out: &mut Text, agent: &Agent) {
+    let Metrics { emit, namespace, tag_instance, interval } = &agent.metrics;
+    if !emit {
+        return;
+    }
+    out.line(0, "metrics:");
+    out.line(2, "cloudwatch:");
+    out.line(4, &format!("namespace: {}", quoted(namespace)));
+    out.line(4, &format!("interval: {}ms", interval.as_millis().clamp(1_000, 3_600_000)));
+    if *tag_instance {
+        out.line(4, "dimensions: { Instance: \"${ec2.instance_id}\" }");
+    }
+    reach(out, 4, &agent.cloudwatch, true);
 }
 
 fn one_flow(out: &mut Text, agent: &Agent, flow: &Flow) {
@@ -139,15 +155,11 @@ fn source(out: &mut Text, flow: &Flow) {
     if let Some(start) = &flow.multiline_start {
         multiline(out, start);
     }
-    if let Some(footer) = &flow.footer {
-        out.comment(
-            6,
-            &format!("fileFooterPattern {} has no equivalent: drop such lines in `process`.", quoted(footer)),
-        );
+    if let Some(Ok(footer)) = flow.footer.as_deref().map(super::build::whole_record) {
+        out.line(6, &format!("footer: {}", quoted(footer.as_str())));
     }
     if let Some(terminator) = &flow.terminator {
-        let text = "has no equivalent: a record that is cut off ends with a newline.";
-        out.comment(6, &format!("truncatedRecordTerminator {} {text}", quoted(terminator)));
+        out.line(6, &format!("truncated_record_terminator: {}", escaped(terminator)));
     }
     if flow.poll_interval.is_some() {
         out.comment(
@@ -158,15 +170,19 @@ fn source(out: &mut Text, flow: &Flow) {
     }
 }
 
+/// Text in the quotes that know escapes.
+fn escaped(text: &str) -> String {
+    let text = serde_json::to_string(text).expect("text is always JSON");
+    text.replace("${", "$${")
+}
+
 fn multiline(out: &mut Text, start: &str) {
+    let Ok(start) = super::build::looking_at(start) else { return };
     out.comment(
         6,
         "A record waits for the line that ends it, at most `timeout`: a write in two steps does not cut it.",
     );
-    out.line(
-        6,
-        &format!("multiline: {{ start: {}, timeout: 2s, max_lines: 100000 }}", quoted(&format!("^(?:{start})"))),
-    );
+    out.line(6, &format!("multiline: {{ start: {}, timeout: 2s, max_lines: 100000 }}", quoted(start.as_str())));
 }
 
 fn destination(out: &mut Text, agent: &Agent, flow: &Flow) {
@@ -176,7 +192,7 @@ fn destination(out: &mut Text, agent: &Agent, flow: &Flow) {
     };
     out.line(6, &format!("{kind}:"));
     out.line(8, &format!("stream: {}", quoted(stream)));
-    reach(out, kind, service);
+    reach(out, 8, service, kind == "firehose" || service.endpoint.is_some());
     if kind == "kinesis" {
         let key = if flow.partition_key == PartitionKey::RecordMd5 { "record_hash" } else { "random" };
         if key != "random" {
@@ -194,19 +210,20 @@ fn destination(out: &mut Text, agent: &Agent, flow: &Flow) {
     }
 }
 
-fn reach(out: &mut Text, kind: &str, service: &Service) {
+/// How to reach a service; `last`: the Java agent used its last region where none is named.
+fn reach(out: &mut Text, indent: usize, service: &Service, last: bool) {
     match &service.region {
-        Some(region) => out.line(8, &format!("region: {}", quoted(region))),
-        None if kind == "firehose" || service.endpoint.is_some() => {
-            let text = "the Java agent used this one whatever the machine's region is; without it, the region comes from \
+        Some(region) => out.line(indent, &format!("region: {}", quoted(region))),
+        None if last => {
+            let text = "The Java agent used this one whatever the machine's region is; without it, the region comes from \
                         AWS_REGION, the profile or the machine.";
-            out.comment(8, text);
-            out.line(8, &format!("region: {LAST_REGION}"));
+            out.comment(indent, text);
+            out.line(indent, &format!("region: {LAST_REGION}"));
         }
         None => {}
     }
     if let Some(endpoint) = &service.endpoint {
-        out.line(8, &format!("endpoint_url: {}", quoted(endpoint)));
+        out.line(indent, &format!("endpoint_url: {}", quoted(endpoint)));
     }
 }
 
