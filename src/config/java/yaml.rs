@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 
 use super::{
+    super::pattern,
     agent::{Agent, Flow, Metrics, Service, Stream},
     build::{ARCHIVES, LAST_REGION, SESSION_NAME},
     steps,
@@ -174,13 +175,26 @@ fn source(out: &mut Text, flow: &Flow) {
     }
 }
 
+/// The pattern as it was written, where that means the same here (but that `\d` and its like know all of Unicode).
+fn readable(java: &str) -> Option<String> {
+    const OTHERWISE: [&str; 10] = ["&&", "(?", "++", "*+", "?+", "}+", "\\Q", "\\p", "\\P", "\\0"];
+    let nested = java.matches('[').count() > 1 && java.contains("[[");
+    let text = if java.starts_with('^') && !java.contains('|') { java.to_owned() } else { format!("^(?:{java})") };
+    let same = !nested && !OTHERWISE.iter().any(|other| java.contains(other));
+    (same && pattern::regex(&text).is_ok()).then_some(text)
+}
+
 fn multiline(out: &mut Text, start: &str) {
-    let Ok(start) = super::build::looking_at(start) else { return };
+    let Some(start) = readable(start).or_else(|| Some(super::build::looking_at(start).ok()?.as_str().to_owned()))
+    else {
+        out.comment(6, &format!("multiLineStartPattern {} cannot be written here.", quoted(start)));
+        return;
+    };
     out.comment(
         6,
         "A record waits for the line that ends it, at most `timeout`: a write in two steps does not cut it.",
     );
-    out.line(6, &format!("multiline: {{ start: {}, timeout: 2s, max_lines: 100000 }}", quoted(start.as_str())));
+    out.line(6, &format!("multiline: {{ start: {}, timeout: 2s, max_lines: 100000 }}", quoted(&start)));
 }
 
 fn destination(out: &mut Text, agent: &Agent, flow: &Flow) {
