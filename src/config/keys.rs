@@ -39,6 +39,8 @@ pub(super) const SOURCE: Section = Section {
         "oversize",
         "poll_interval",
         "partial_line_timeout",
+        "truncated_record_terminator",
+        "footer",
     ],
 };
 pub(super) const MULTILINE: Section = Section { name: "multiline", keys: &["start", "timeout", "max_lines"] };

@@ -10,7 +10,8 @@ use crate::{
     flow::{Delivery, Limits, Options},
     record::{
         pipeline::{Emit, Pipeline, Quote, Step},
-        split::Oversize,
+        regex::Regex,
+        split::{Oversize, Start},
         template::{Part, Variable},
     },
     source::StartAt,
@@ -302,6 +303,15 @@ fn a_number_has_a_range() {
 #[test]
 fn a_record_has_a_smallest_and_a_largest_limit() {
     insta::assert_snapshot!(bad(&source("max_record: 63")), @r#"bad.yaml:5:19: flows[0].source.max_record: "63" is out of range; it must be 64B to 10MiB"#);
+}
+
+#[test]
+fn a_terminator_is_shorter_than_a_record_and_a_footer_is_a_pattern() {
+    let long = format!("max_record: 64B\ntruncated_record_terminator: {}\nfooter: 'EOF('", "x".repeat(64));
+    insta::assert_snapshot!(bad(&source(&long)), @r#"
+    bad.yaml:6:36: flows[0].source.truncated_record_terminator: "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx..." is as long as a record may be; write less than 64 bytes
+    bad.yaml:7:15: flows[0].source.footer: "EOF(" is not a valid pattern: at character 4: unclosed group
+    "#);
 }
 
 #[test]
@@ -983,6 +993,7 @@ fn what_is_not_written_has_the_documented_default() {
     assert_eq!(flow.framing.oversize, Oversize::Truncate);
     assert_eq!(flow.framing.partial_line_timeout, None);
     assert!(flow.framing.multiline.is_none());
+    assert_eq!((flow.framing.terminator.as_slice(), flow.framing.footer.is_none()), (&b"\n"[..], true));
     assert_eq!(flow.framing.max_record, flow.destination.max_record_bytes());
     assert!(flow.pipeline.is_raw());
     let limits =
@@ -1015,6 +1026,8 @@ flows:
       oversize: truncate                 # truncate | split | drop
       poll_interval: 1s
       partial_line_timeout: 5s
+      truncated_record_terminator: "<CUT>\n"
+      footer: 'E?OF|EOF'
     process:                             # in order; none = bytes untouched
       - parse: combined
       - parse: { regex: '^(?P<a>\S+) (?P<b>\S+)$', on_mismatch: drop }   # drop | keep_raw | dead_letter
@@ -1033,7 +1046,10 @@ shutdown_timeout: 30s
     let flow = &config.flows[0];
     assert_eq!(flow.source.paths[0].text(), "/var/log/nginx/**/access.log*");
     assert_eq!(flow.source.exclude[0].text(), "*.tmp");
-    assert_eq!(flow.framing.multiline.as_ref().unwrap().start.as_str(), r"^\d{4}-");
+    let Start::Search(Regex::Linear(start)) = &flow.framing.multiline.as_ref().unwrap().start else { panic!() };
+    assert_eq!(start.as_str(), r"^\d{4}-");
+    assert_eq!(flow.framing.terminator, b"<CUT>\n");
+    assert!(flow.framing.is_footer(b" EOF\n") && !flow.framing.is_footer(b"EOF 2\n"));
     assert_eq!(flow.framing.partial_line_timeout, Some(Duration::from_secs(5)));
     let kinesis = kinesis_of(flow);
     assert_eq!((kinesis.stream.as_str(), kinesis.max_in_flight), ("web-logs", 4));

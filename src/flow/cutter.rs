@@ -7,7 +7,7 @@ use crate::{
     flow::{machine::Machine, mismatch::Sample},
     model::{DeadLetter, FileRef, Generation, Mark, Now, Print, Span},
     record::{
-        ec2,
+        ec2, limit,
         pipeline::{Context, Outcome, Pipeline},
         split::{self, At, Flush, Token},
     },
@@ -100,6 +100,11 @@ impl Cutter {
                     header_left -= 1;
                     len
                 }
+                Token::Record { len, truncated: false, .. } if self.framing.is_footer(&buf[pos..pos + len]) => {
+                    self.counters.read_records.add(1);
+                    self.counters.dropped.add(1);
+                    end - pos
+                }
                 Token::Record { len, body, truncated } => {
                     let span = Span { start: offset(pos), end: offset(pos + len) };
                     let data = &buf[pos..pos + body];
@@ -188,6 +193,7 @@ impl Cutter {
                 Context { host: &self.host, ec2: &self.ec2, path: &file.path, generation: file.generation, span, now };
             self.pipeline.run(&context, data, open.data())
         };
+        let text = matches!(outcome, Outcome::EmitRaw(_)) || self.pipeline.emits_text();
         let dead = match outcome {
             Outcome::Emit => None,
             Outcome::Header => return false,
@@ -217,15 +223,21 @@ impl Cutter {
             }
         };
         // Whatever a truncated record is sent as, its line end was cut off with the rest.
-        if truncated && dead.is_none() && !open.data().ends_with(b"\n") {
-            open.data().push(b'\n');
+        if text && truncated && dead.is_none() && !open.data().ends_with(&self.framing.terminator) {
+            open.data().extend_from_slice(&self.framing.terminator);
         }
         let size = open.data().len() - from;
+        let most = self.max_record_bytes;
         let dead = dead.or_else(|| {
-            (size > self.max_record_bytes).then(|| {
-                open.data().truncate(from);
-                format!("record of {size} bytes, and the destination takes at most {}", self.max_record_bytes)
-            })
+            if size <= most {
+                return None;
+            }
+            if text && limit::cut(open.data(), from, most, &self.framing.terminator) {
+                self.counters.truncated.add(u64::from(!truncated));
+                return None;
+            }
+            open.data().truncate(from);
+            Some(format!("record of {size} bytes, and the destination takes at most {most}"))
         });
         if let Some(reason) = dead {
             open.push_dead(DeadLetter { file: file.clone(), span, reason, data: data.to_vec() }, now.mono);
@@ -254,5 +266,130 @@ impl Cutter {
             format!("line of {} bytes, longer than max_record ({} bytes)", span.len(), self.framing.max_record);
         let dead = DeadLetter { file: file.clone(), span, reason, data: data.to_vec() };
         machine.open_batch().push_dead(dead, now.mono);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        path::Path,
+        time::{Duration, Instant},
+    };
+
+    use super::*;
+    use crate::{
+        deliver::Shape,
+        flow::{Limits, machine::Settings},
+        model::{Batch, Generation},
+        record::{
+            java::{Converter, Csv, Delimiter, Layout},
+            parse::{Format, Refine},
+            pipeline::{OnMismatch, Step},
+            regex::Regex,
+            split::{Options, Oversize},
+        },
+    };
+
+    /// What the destination takes.
+    const MOST: usize = 16;
+
+    fn framing() -> Options {
+        Options {
+            skip_header_lines: 0,
+            multiline: None,
+            max_record: 64,
+            oversize: Oversize::Truncate,
+            terminator: b"~\n".to_vec(),
+            footer: Some(Regex::new(r"\AEOF\z").expect("a pattern")),
+            partial_line_timeout: None,
+        }
+    }
+
+    /// Cuts a whole file, and gives what becomes of it with the counters.
+    fn cut(pipeline: Pipeline, text: &str) -> (Batch, Consumed, Arc<FlowCounters>) {
+        let now = Now { mono: Instant::now(), wall: 0 };
+        let limits = Limits { batch_records: 100, batch_bytes: 4096, batch_age: Duration::ZERO, buffer: 1 << 20 };
+        let poll_interval = Duration::from_secs(1);
+        let settings =
+            Settings { limits, poll_interval, max_batches: 4, shape: Shape::default(), once: false, hints: true };
+        let mut machine = Machine::new(settings, now.mono);
+        let counters = Arc::new(FlowCounters::default());
+        let mut cutter = Cutter {
+            framing: framing(),
+            pipeline,
+            max_record_bytes: MOST,
+            host: String::new(),
+            ec2: ec2::Shared::default(),
+            counters: Arc::clone(&counters),
+            mismatches: Sample::new(String::new()),
+        };
+        let file = FileRef { generation: Generation(1), path: Arc::from(Path::new("/a.log")) };
+        let chunk = Chunk {
+            generation: Generation(1),
+            offset: 0,
+            bytes: 0..text.len(),
+            end_of_file: true,
+            flush_lines: false,
+            flush_all: false,
+            header_left: 0,
+        };
+        let consumed = cutter.cut(&mut machine, &file, &chunk, text.as_bytes(), now);
+        (machine.open_batch().close().batch, consumed, counters)
+    }
+
+    /// The records sent, and behind a `!` the reasons of those that are not.
+    fn outcome(batch: &Batch) -> Vec<String> {
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("no character is divided");
+        let sent = batch.records.iter().map(|r| text(&batch.data[r.from as usize..r.to as usize]));
+        sent.chain(batch.dead.iter().map(|dead| format!("!{}", dead.reason))).collect()
+    }
+
+    #[track_caller]
+    fn check(pipeline: Pipeline, line: &str, truncated: u64, expected: &str) {
+        let (batch, _, counters) = cut(pipeline, line);
+        assert_eq!(outcome(&batch), [expected]);
+        assert_eq!(counters.truncated.get(), truncated);
+        assert_eq!(counters.read_records.get(), 1);
+    }
+
+    fn brackets() -> Pipeline {
+        Pipeline::java(vec![Converter::AddBrackets])
+    }
+
+    fn parse() -> Pipeline {
+        Pipeline::new(vec![Step::Parse {
+            format: Format::Json,
+            refine: Refine::default(),
+            on_mismatch: OnMismatch::KeepRaw,
+        }])
+    }
+
+    #[test]
+    fn text_that_the_destination_does_not_take_is_cut_and_counted_once() {
+        check(Pipeline::default(), "éééééééééé\n", 1, "ééééééé~\n");
+        check(brackets(), "0123456789abcdef\n", 1, "{0123456789abc~\n");
+        check(parse(), "0123456789abcdef\n", 1, "0123456789abcd~\n");
+        let long = "x".repeat(100) + "\n";
+        check(Pipeline::default(), &long, 1, "xxxxxxxxxxxxxx~\n");
+        check(Pipeline::default(), "0123456789abcde\n", 0, "0123456789abcde\n");
+    }
+
+    #[test]
+    fn json_that_the_destination_does_not_take_goes_to_the_dead_letters_whole() {
+        let refused = |size: usize| format!("!record of {size} bytes, and the destination takes at most 16");
+        check(Pipeline::default(), "[1, 2, 3, 4, 5, 6]\n", 0, &refused(19));
+        check(brackets(), "\"a\":\"0123456789\"\n", 0, &refused(19));
+        check(parse(), "{\"a\":\"0123456789\"}\n", 0, &refused(19));
+        let names = vec![Some("name".to_owned())];
+        let csv = Csv::new(Some(&names), Delimiter::new(Some(",")).expect("supported"), Layout::Compact);
+        check(Pipeline::java(vec![Converter::CsvToJson(csv)]), "0123456789\n", 0, &refused(22));
+    }
+
+    #[test]
+    fn nothing_behind_a_footer_is_delivered() {
+        let (batch, consumed, counters) = cut(Pipeline::default(), "a\nb\n EOF\r\nc\nd");
+        assert_eq!(outcome(&batch), ["a\n", "b\n"]);
+        assert_eq!((consumed.to, consumed.left), (13, 0));
+        assert_eq!((counters.read_records.get(), counters.dropped.get()), (3, 1));
     }
 }

@@ -240,23 +240,29 @@ impl Pipeline {
     /// Whether a step says something of the EC2 instance, so that somebody has to ask for it.
     #[must_use]
     pub fn needs_ec2(&self) -> bool {
-        self.adds().any(Add::needs_ec2)
+        self.adds().any(Add::needs_ec2) || self.java.as_ref().is_some_and(java::Chain::needs_ec2)
     }
 
     /// Whether a step names a tag of the EC2 instance; reading tags takes more rights than the rest.
     #[must_use]
     pub fn needs_ec2_tags(&self) -> bool {
-        self.adds().any(Add::needs_ec2_tags)
+        self.adds().any(Add::needs_ec2_tags) || self.java.as_ref().is_some_and(java::Chain::needs_ec2)
     }
 
     /// How old what is known of the EC2 instance may be, where a step says so.
     #[must_use]
     pub fn ec2_max_age(&self) -> Option<std::time::Duration> {
-        None
+        self.java.as_ref().and_then(java::Chain::ec2_max_age)
     }
 
     fn adds(&self) -> impl Iterator<Item = &Add> {
         self.stages.iter().filter_map(|stage| if let Stage::Add(add) = stage { Some(add) } else { None })
+    }
+
+    /// Whether what it emits is plain text, which may be cut where it is too long; else it is JSON or CSV.
+    #[must_use]
+    pub fn emits_text(&self) -> bool {
+        self.is_raw() || self.java.is_some() || self.emitter.is_raw()
     }
 
     /// Runs the chain over one record, its line end included if it had one, and appends what to send to `out`.

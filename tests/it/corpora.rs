@@ -15,6 +15,8 @@ use headwater::{
 mod check;
 #[path = "../../fuzz/fuzz_targets/check/checkpoint.rs"]
 mod checkpoint;
+#[path = "../../fuzz/fuzz_targets/check/java.rs"]
+mod java;
 #[path = "../../fuzz/fuzz_targets/check/split.rs"]
 mod split;
 #[path = "../../fuzz/fuzz_targets/check/steps.rs"]
@@ -23,9 +25,12 @@ mod steps;
 type Target = fn(&[u8]);
 
 /// One entry for each folder of the corpus.
-const TARGETS: [(&str, Target); 13] = [
+const TARGETS: [(&str, Target); 16] = [
     ("checkpoint", checkpoint::check),
     ("config", config),
+    ("java_chain", java::chain),
+    ("java_json", java::json),
+    ("java_pattern", java::pattern),
     ("parse_access", parse_access),
     ("parse_container", parse_container),
     ("parse_csv", parse_csv),

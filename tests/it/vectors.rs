@@ -116,3 +116,9 @@ fn check(file: &str, least: usize) {
 fn records_become_what_the_java_agent_was_seen_to_make_of_them() {
     check("java-agent.jsonl", 138);
 }
+
+/// The rules that follow from the observations, each line with the part of the description it is of.
+#[test]
+fn records_become_what_follows_from_the_rules_of_the_java_agent() {
+    check("java-agent-derived.jsonl", 98);
+}

@@ -19,7 +19,7 @@ use crate::{
         },
         pipeline::Pipeline,
         regex::Regex,
-        split::{self, Multiline, Oversize},
+        split::{self, Multiline, Oversize, Start},
     },
     source,
     telemetry::cloudwatch::{self, Part},
@@ -79,15 +79,16 @@ pub(super) fn max_in_flight(agent: &Agent) -> usize {
     agent.max_sending_threads.unwrap_or(8).clamp(1, 64)
 }
 
-/// A Java pattern that is compared with the beginning of a line, in the syntax of the engine that takes linear time.
-pub(super) fn looking_at(pattern: &str) -> Result<regex::bytes::Regex, String> {
-    match Pattern::parse(pattern, Flags::default()).and_then(|pattern| pattern.looking_at()) {
-        Ok(Regex::Linear(regex)) => Ok(regex),
-        Ok(Regex::Backtracking(_)) => {
-            Err("has look-around, back-references or possessive quantifiers; write the pattern without them".to_owned())
-        }
-        Err(error) => Err(error.to_string()),
-    }
+/// A Java pattern that is compared with the beginning of a line.
+pub(super) fn looking_at(pattern: &str) -> Result<Regex, String> {
+    let found = Pattern::parse(pattern, Flags::default()).and_then(|pattern| pattern.looking_at());
+    found.map_err(|error| error.to_string())
+}
+
+/// A Java pattern that is compared with a whole record, whose lines have beginnings and ends of their own.
+pub(super) fn whole_record(pattern: &str) -> Result<Regex, String> {
+    let found = Pattern::parse(pattern, Flags { multi_line: true }).and_then(|pattern| pattern.matches());
+    found.map_err(|error| error.to_string())
 }
 
 fn framing(r: &mut Reader<'_>, object: &Object<'_>, flow: &Flow, destination: &Destination) -> Option<split::Options> {
@@ -95,11 +96,23 @@ fn framing(r: &mut Reader<'_>, object: &Object<'_>, flow: &Flow, destination: &D
         Some(text) => Some(r.check(object, "multiLineStartPattern", looking_at(text))?),
         None => None,
     };
+    let footer = match &flow.footer {
+        Some(text) => Some(r.check(object, "fileFooterPattern", whole_record(text))?),
+        None => None,
+    };
     Some(split::Options {
         skip_header_lines: flow.skip_header_lines,
-        multiline: start.map(|start| Multiline { start, timeout: Duration::from_secs(2), max_lines: 100_000 }),
-        max_record: destination.max_record_bytes(),
+        // As there, only the room for a record bounds its lines.
+        multiline: start.map(|start| Multiline {
+            start: Start::JavaLookingAt(start),
+            timeout: Duration::from_secs(2),
+            max_lines: usize::MAX,
+        }),
+        // Converters see as much of a long record as there; what is too long after them is cut.
+        max_record: destination.max_request_bytes().min(5 << 20),
         oversize: Oversize::Truncate,
+        terminator: flow.terminator.as_deref().unwrap_or("\n").into(),
+        footer,
         partial_line_timeout: None,
     })
 }

@@ -1,6 +1,8 @@
 //! One entry of `dataProcessingOptions` to a converter, with the Java agent's coercions. Knows no flow and no file.
 //! Invariant: what stops the Java agent is a problem; what makes it send or skip every record is a warning that says so.
 
+use std::time::Duration;
+
 use crate::{
     config::keys::nearest,
     record::java::{
@@ -121,14 +123,25 @@ impl Entry<'_> {
             Kind::AddEc2Metadata => {
                 // The Java agent wants a format here too, and does nothing with it.
                 self.log()?;
-                if let Some(ttl) = self.get("metadataTTL") {
-                    self.findings
-                        .warning(ttl.at, "`metadataTTL` has no effect: the metadata is renewed in its own time");
-                }
-                Converter::AddEc2Metadata(InstanceMetadata::new(self.layout()))
+                let max_age = self.metadata_ttl();
+                Converter::AddEc2Metadata(InstanceMetadata::new(self.layout(), max_age))
             }
             Kind::AddBrackets => Converter::AddBrackets,
         })
+    }
+
+    /// Seconds. What is none counts as not written, as there.
+    fn metadata_ttl(&mut self) -> Option<Duration> {
+        let ttl = self.get("metadataTTL")?;
+        let seconds = match &ttl.value {
+            Value::Integer(text) | Value::Text(text) => text.parse().ok().filter(|seconds| *seconds > 0),
+            _ => None,
+        };
+        if seconds.is_none() {
+            self.findings
+                .warning(ttl.at, "`metadataTTL` is no number of seconds; an hour is used, as in the Java agent");
+        }
+        seconds.map(Duration::from_secs)
     }
 
     fn get(&self, key: &str) -> Option<&Node> {
@@ -153,8 +166,8 @@ impl Entry<'_> {
 
     /// Which converter is meant, and whether it is named as a plug-in.
     fn kind(&mut self) -> Option<(Kind, bool)> {
-        let names = || KINDS.iter().map(|&(_, name, _, _)| name).chain([PLUGIN]);
-        let name = self.word("optionName", names())?;
+        let names: Vec<&str> = KINDS.iter().map(|&(_, name, _, _)| name).chain([PLUGIN]).collect();
+        let name = self.word("optionName", &names)?;
         if name != PLUGIN {
             let found = KINDS.iter().find(|(_, known, _, _)| *known == name);
             return found.map(|&(kind, ..)| (kind, false));
@@ -220,15 +233,15 @@ impl Entry<'_> {
     }
 
     /// One of these words, exactly; `None` was reported.
-    fn word<'w>(&mut self, key: &str, words: impl Iterator<Item = &'w str> + Clone) -> Option<&'w str> {
-        let all = words.clone().collect::<Vec<_>>().join(", ");
+    fn word<'w>(&mut self, key: &str, words: &[&'w str]) -> Option<&'w str> {
+        let all = words.join(", ");
         let Some(text) = self.text(key).found() else {
             return self.problem(key, format!("`{key}` is missing; write one of {all}"));
         };
-        if let Some(word) = words.clone().find(|word| *word == text) {
+        if let Some(word) = words.iter().find(|word| **word == text) {
             return Some(word);
         }
-        let near = words.clone().find(|word| word.eq_ignore_ascii_case(&text));
+        let near = words.iter().find(|word| word.eq_ignore_ascii_case(&text));
         let hint = near.map(|word| format!("; did you mean {word}?")).unwrap_or_default();
         self.problem(key, format!("`{key}` is {text:?}, which is none of {all}{hint}"))
     }
@@ -237,7 +250,7 @@ impl Entry<'_> {
         if self.text("jsonFormat").found().is_none() {
             return Layout::Compact;
         }
-        match self.word("jsonFormat", ["COMPACT", "PRETTYPRINT"].into_iter()) {
+        match self.word("jsonFormat", &["COMPACT", "PRETTYPRINT"]) {
             Some("PRETTYPRINT") => Layout::Pretty,
             _ => Layout::Compact,
         }
@@ -299,7 +312,7 @@ impl Entry<'_> {
 
     fn log(&mut self) -> Option<Log> {
         let layout = self.layout();
-        let format = self.word("logFormat", FORMATS.iter().map(|&(name, _)| name));
+        let format = self.word("logFormat", &FORMATS.map(|(name, _)| name));
         let format =
             format.and_then(|name| FORMATS.iter().find(|(known, _)| *known == name)).map(|&(_, format)| format);
         let names = self.texts("customFieldNames").map(Read::found);
@@ -379,5 +392,87 @@ fn java_text(value: &Value) -> String {
             let member = |member: &json::Member| format!("{}={}", member.name, java_text(&member.node.value));
             format!("{{{}}}", join(members.iter().map(member).collect()))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is said of an entry: problems, then warnings behind a `?`, each with its offset.
+    fn said(entry: &str) -> String {
+        let (node, _) = json::parse(entry, json::Extras { comments_and_infinity: true }).expect("JSON");
+        let mut findings = Findings::default();
+        let converter = converter(&node, &mut findings);
+        assert_eq!(converter.is_some(), findings.problems.is_empty() && node.value != Value::Null);
+        let line = |sign: &str, (at, text): &(usize, String)| format!("{sign}{at}: {text}\n");
+        let problems = findings.problems.iter().map(|found| line("", found));
+        problems.chain(findings.warnings.iter().map(|found| line("?", found))).collect()
+    }
+
+    #[test]
+    fn what_the_java_agent_takes_as_it_is_meant_needs_no_words() {
+        for entry in [
+            r#"{"optionName": "SINGLELINE", "parseOptions": ["NO_TRIM", "ESCAPE_NEW_LINE"]}"#,
+            r#"{"optionName": "CSVTOJSON", "customFieldNames": ["a", 1], "delimiter": "\\t", "jsonFormat": null}"#,
+            r#"{"optionName": "LOGTOJSON", "logFormat": "SYSLOG", "matchPattern": "(a)", "customFieldNames": ["a"]}"#,
+            r#"{"optionName": "ADDMETADATA", "metadata": {"a": 1}, "timestamp": "TRUE"}"#,
+            r#"{"optionName": "ADDMETADATA", "timestamp": true}"#,
+            r#"{"optionName": "ADDEC2METADATA", "logFormat": "RFC3339SYSLOG"}"#,
+        ] {
+            assert_eq!(said(entry), "", "{entry}");
+        }
+    }
+
+    #[test]
+    fn what_stops_the_java_agent_is_a_problem() {
+        insta::assert_snapshot!(said("3"), @r#"0: the entry is no object; write one, like {"optionName": "SINGLELINE"}"#);
+        insta::assert_snapshot!(said("{}"), @r#"0: `optionName` is missing; write one of SINGLELINE, CSVTOJSON, LOGTOJSON, ADDMETADATA, ADDEC2METADATA, ADDBRACKETS, USINGPLUGGIN"#);
+        insta::assert_snapshot!(said(r#"{"optionName": "singleline"}"#), @r#"15: `optionName` is "singleline", which is none of SINGLELINE, CSVTOJSON, LOGTOJSON, ADDMETADATA, ADDEC2METADATA, ADDBRACKETS, USINGPLUGGIN; did you mean SINGLELINE?"#);
+        insta::assert_snapshot!(said(r#"{"optionName": "CSVTOJSON", "jsonFormat": "pretty"}"#), @r#"
+        0: `customFieldNames` is missing; CSVTOJSON needs it
+        42: `jsonFormat` is "pretty", which is none of COMPACT, PRETTYPRINT
+        "#);
+        insta::assert_snapshot!(said(r#"{"optionName": "CSVTOJSON", "customFieldNames": "a", "delimiter": "\\X"}"#), @r#"
+        48: `customFieldNames` is no list; write one, like ["a", "b"]
+        66: `delimiter` uses `\X`, which is not supported here; write the pattern without it
+        "#);
+        insta::assert_snapshot!(said(r#"{"optionName": "LOGTOJSON", "matchPattern": "("}"#), @r#"
+        0: `logFormat` is missing; write one of COMMONAPACHELOG, COMBINEDAPACHELOG, APACHEERRORLOG, SYSLOG, RFC3339SYSLOG
+        44: `matchPattern` is no valid Java pattern: a group without its `)` near character 2
+        0: `customFieldNames` is missing; with `matchPattern` there must be one for each group
+        "#);
+        insta::assert_snapshot!(said(r#"{"optionName": "LOGTOJSON", "logFormat": "SYSLOG", "customFieldNames": ["a"]}"#), @r#"71: `customFieldNames` has 1 names, and the format has 5 fields"#);
+        insta::assert_snapshot!(said(r#"{"optionName": "ADDMETADATA", "timestamp": 1}"#), @r#"43: `timestamp` is no text; write "true" or "false""#);
+        insta::assert_snapshot!(said(r#"{"optionName": "USINGPLUGGIN"}"#), @r#"0: `className` is missing, and USINGPLUGGIN needs it"#);
+        insta::assert_snapshot!(said(r#"{"optionName": "USINGPLUGGIN", "className": "com.example.Own"}"#), @r#"44: `className` "com.example.Own": Java classes cannot be loaded here; use one of the other options, or a `process` chain in YAML, in its place"#);
+    }
+
+    #[test]
+    fn what_it_takes_for_something_else_is_a_warning() {
+        insta::assert_snapshot!(said("null"), @r#"?0: the entry is null and does nothing; remove it"#);
+        insta::assert_snapshot!(said(r#"{"optionName": "SINGLELINE", "parseOptions": "NO_TRIM", "parseoptions": 1, "metadata": 1}"#), @r#"
+        ?56: `parseoptions` is no key of SINGLELINE and is ignored; did you mean `parseOptions`?
+        ?75: `metadata` has no effect with SINGLELINE
+        ?45: `parseOptions` is no list and is ignored; write ["NO_TRIM"]
+        "#);
+        insta::assert_snapshot!(said(r#"{"optionName": "SINGLELINE", "parseOptions": ["no_trim"], "optionName": "SINGLELINE"}"#), @r#"
+        ?1: `optionName` is written twice; the last one counts
+        ?45: `parseOptions` holds "no_trim", which is ignored; known are NO_TRIM, ESCAPE_NEW_LINE
+        "#);
+        insta::assert_snapshot!(said(r#"{"optionName": "CSVTOJSON", "customFieldNames": null, "delimiter": "["}"#), @r#"
+        ?48: `customFieldNames` is or holds null: as with the Java agent, every record is sent as it is
+        ?67: `delimiter` is no Java pattern: as with the Java agent, every record is sent as it is
+        "#);
+        insta::assert_snapshot!(said(r#"{"optionName": "LOGTOJSON", "logFormat": "SYSLOG", "matchPattern": "(a)", "customFieldNames": ["a", "b"]}"#), @r#"?94: `matchPattern` has 1 groups and `customFieldNames` 2 names: as with the Java agent, every record is skipped"#);
+        insta::assert_snapshot!(said(r#"{"optionName": "LOGTOJSON", "logFormat": "SYSLOG", "matchPattern": "(a)", "customFieldNames": [null]}"#), @r#"?94: `customFieldNames` holds null: as with the Java agent, every record is sent as it is"#);
+        insta::assert_snapshot!(said(r#"{"optionName": "ADDMETADATA", "timestamp": "yes"}"#), @r#"?43: `timestamp` is neither "true" nor "false" and counts as "false""#);
+        insta::assert_snapshot!(said(r#"{"optionName": "ADDEC2METADATA", "logFormat": "SYSLOG", "metadataTTL": "soon"}"#), @r#"?71: `metadataTTL` is no number of seconds; an hour is used, as in the Java agent"#);
+    }
+
+    #[test]
+    fn values_become_texts_as_java_writes_them() {
+        let text = |json: &str| java_text(&json::parse(json, json::Extras::default()).expect("JSON").0.value);
+        assert_eq!(text(r#"[1, 1.10, true, null, {"a": [1e9], "b": "x"}]"#), "[1, 1.1, true, null, {a=[1.0E9], b=x}]");
     }
 }

@@ -7,7 +7,7 @@ use crate::{
     config::{Config, load, load_java, parse_text},
     deliver::{Destination, Firehose, Kinesis, PartitionKey},
     flow::Options,
-    record::split::Oversize,
+    record::split::{Oversize, Start},
     source::StartAt,
     telemetry::cloudwatch,
 };
@@ -271,7 +271,7 @@ fn a_flow_has_the_defaults_of_both_agents() {
     assert_eq!((&*flow.name, flow.source.start_at), ("kinesis:s:/v/a.log*", None));
     assert_eq!(flow.limits.batch_age, Duration::from_secs(1));
     assert_eq!((flow.limits.batch_records, flow.limits.batch_bytes), (500, 5 << 20));
-    assert_eq!((flow.framing.max_record, flow.framing.oversize), (1_048_566, Oversize::Truncate));
+    assert_eq!((flow.framing.max_record, flow.framing.oversize), (5 << 20, Oversize::Truncate));
     assert!(flow.framing.multiline.is_none());
     let Destination::Kinesis(kinesis) = &flow.destination else { panic!("a stream") };
     assert_eq!((&*kinesis.stream, kinesis.partition_key, kinesis.max_in_flight), ("s", PartitionKey::Random, 8));
@@ -296,7 +296,8 @@ fn a_flow_says_what_it_wants() {
     assert_eq!((flow.limits.batch_records, flow.limits.batch_bytes), (7, 100));
     assert_eq!(flow.framing.skip_header_lines, 2);
     let start = flow.framing.multiline.expect("records of several lines").start;
-    assert!(start.is_match(b"1 a") && !start.is_match(b"a 1"));
+    let Start::JavaLookingAt(start) = start else { panic!("as the Java agent does") };
+    assert_eq!([&b"1 a\n"[..], b"a 1\n"].map(|line| start.is_match(line)), [Ok(true), Ok(false)]);
     let Destination::Kinesis(kinesis) = &flow.destination else { panic!("a stream") };
     assert_eq!(kinesis.partition_key, PartitionKey::RecordMd5);
 }
@@ -428,14 +429,15 @@ fn yaml(text: &str) -> String {
         assert_eq!(ours.source.poll_interval, java.source.poll_interval);
         assert_eq!(ours.framing.skip_header_lines, java.framing.skip_header_lines);
         assert_eq!(ours.framing.multiline.is_some(), java.framing.multiline.is_some());
+        assert_eq!(ours.framing.footer.is_some(), java.framing.footer.is_some());
+        assert_eq!(ours.framing.terminator, java.framing.terminator);
         assert_eq!(ours.limits, java.limits, "{yaml}");
     }
     yaml.split_once("state_dir").map_or_else(|| yaml.clone(), |(_, rest)| format!("state_dir{rest}"))
 }
 
-#[test]
-fn the_yaml_says_the_same_and_what_is_different() {
-    insta::assert_snapshot!(yaml(r#"{
+/// An agent.json that uses much of what there is.
+const MUCH_OF_IT: &str = r#"{
   "headwater.stateDir": "/data/headwater",
   "shutdownTimeoutMillis": 10000,
   "maxSendingThreads": 24,
@@ -447,7 +449,7 @@ fn the_yaml_says_the_same_and_what_is_different() {
   "flows": [
     { "filePattern": "/var/log/it's ${a} [x]/app.log*", "kinesisStream": "web-logs", "initialPosition": "START_OF_FILE",
       "maxBufferAgeMillis": 5000, "maxBufferSizeRecords": 100, "maxBufferSizeBytes": 1048576, "skipHeaderLines": 1,
-      "partitionKeyOption": "DETERMINISTIC", "multiLineStartPattern": "^\\[", "minTimeBetweenFilePollsMillis": 500,
+      "partitionKeyOption": "DETERMINISTIC", "multiLineStartPattern": "^\\[", "fileFooterPattern": "-- end --", "minTimeBetweenFilePollsMillis": 500,
       "dataProcessingOptions": [ { "optionName": "SINGLELINE" } ] },
     { "filePattern": "/var/log/httpd/access_log", "deliveryStream": "access", "aggregatedRecordSizeBytes": 5000,
       "dataProcessingOptions": [ { "optionName": "LOGTOJSON", "logFormat": "COMBINEDAPACHELOG" } ] },
@@ -455,7 +457,11 @@ fn the_yaml_says_the_same_and_what_is_different() {
       "dataProcessingOptions": [ { "optionName": "CSVTOJSON", "customFieldNames": [ "a", "b" ], "delimiter": "\\|" },
                                  { "optionName": "ADDMETADATA", "metadata": { "k": [ 1, "${x}" ] }, "timestamp": "true" } ] }
   ]
-}"#), @r#"
+}"#;
+
+#[test]
+fn the_yaml_says_the_same_and_what_is_different() {
+    insta::assert_snapshot!(yaml(MUCH_OF_IT), @r#"
 state_dir: /data/headwater
 shutdown_timeout: 10000ms
 # awsAccessKeyId and awsSecretAccessKey are not repeated here: put them into the environment (AWS_ACCESS_KEY_ID,
@@ -482,7 +488,8 @@ flows:
       start_at: beginning
       skip_header_lines: 1
       # A record waits for the line that ends it, at most `timeout`: a write in two steps does not cut it.
-      multiline: { start: '\A(?:\A\x{5B})', timeout: 2s, max_lines: 100000 }
+      multiline: { start: '^\[', timeout: 2s, max_lines: 100000 }
+      footer: '-- end --'
       # minTimeBetweenFilePollsMillis; changes are announced by the system, so this is for shares only.
       poll_interval: 500ms
     process:
@@ -529,7 +536,7 @@ flows:
       # Compressed files are not read as new ones; the rest of a followed file is read from them all the same.
       exclude: ["*.[gG][zZ]", "*.[bB][zZ]2", "*.[zZ][iI][pP]", "*.xz", "*.zst", "*.lz4", "*.Z"]
       start_at: end
-      # truncatedRecordTerminator "...\n" has no equivalent: a record that is cut off ends with a newline.
+      truncated_record_terminator: "...\n"
     process:
       # Unlike CSVTOJSON: a cell in quotes may hold the delimiter, and the quotes are taken off (RFC 4180).
       - parse: { csv: { fields: [a, b], delimiter: '|' } }

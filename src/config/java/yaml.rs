@@ -6,10 +6,10 @@ use std::fmt::Write as _;
 use super::{
     super::pattern,
     agent::{Agent, Flow, Metrics, Service, Stream},
-    build::{ARCHIVES, LAST_REGION, SESSION_NAME},
+    build::{ARCHIVES, LAST_REGION, SESSION_NAME, looking_at, whole_record},
     steps,
 };
-use crate::{deliver::PartitionKey, source::StartAt};
+use crate::{deliver::PartitionKey, record::regex::Regex, source::StartAt};
 
 /// Lines at an indent.
 #[derive(Default)]
@@ -157,14 +157,14 @@ fn source(out: &mut Text, flow: &Flow) {
         multiline(out, start);
     }
     if let Some(footer) = &flow.footer {
-        out.comment(
-            6,
-            &format!("fileFooterPattern {} has no equivalent: drop such lines in `process`.", quoted(footer)),
-        );
+        // Read as a whole there and here, so its beginning and end need no anchors.
+        match readable(footer).map(|_| footer.clone()).or_else(|| linear(whole_record(footer))) {
+            Some(footer) => out.line(6, &format!("footer: {}", quoted(&footer))),
+            None => out.comment(6, &format!("fileFooterPattern {} cannot be written here.", quoted(footer))),
+        }
     }
     if let Some(terminator) = &flow.terminator {
-        let text = "has no equivalent: a record that is cut off ends with a newline.";
-        out.comment(6, &format!("truncatedRecordTerminator {} {text}", quoted(terminator)));
+        out.line(6, &format!("truncated_record_terminator: {}", quoted(terminator)));
     }
     if flow.poll_interval.is_some() {
         out.comment(
@@ -184,9 +184,13 @@ fn readable(java: &str) -> Option<String> {
     (same && pattern::regex(&text).is_ok()).then_some(text)
 }
 
+/// The pattern as it was translated, if our YAML can say it.
+fn linear(translated: Result<Regex, String>) -> Option<String> {
+    translated.ok().filter(|regex| matches!(regex, Regex::Linear(_))).map(|regex| regex.as_str().to_owned())
+}
+
 fn multiline(out: &mut Text, start: &str) {
-    let Some(start) = readable(start).or_else(|| Some(super::build::looking_at(start).ok()?.as_str().to_owned()))
-    else {
+    let Some(start) = readable(start).or_else(|| linear(looking_at(start))) else {
         out.comment(6, &format!("multiLineStartPattern {} cannot be written here.", quoted(start)));
         return;
     };

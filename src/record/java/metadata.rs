@@ -1,6 +1,6 @@
 //! `ADDMETADATA` and `ADDEC2METADATA`: what is known beside the record joins it. Knows no clock and no network.
 
-use std::{io::Write as _, sync::Arc};
+use std::{io::Write as _, sync::Arc, time::Duration};
 
 use jiff::{Timestamp, tz::TimeZone};
 
@@ -66,14 +66,23 @@ impl Metadata {
 #[derive(Clone, Debug)]
 pub struct InstanceMetadata {
     layout: Layout,
+    max_age: Option<Duration>,
     /// The last snapshot, and what is added because of it.
-    known: Option<(Arc<Instance>, Vec<(&'static str, Value)>)>,
+    known: Option<(Arc<Instance>, Added)>,
 }
 
+/// Members of an object, in order.
+type Added = Vec<(&'static str, Value)>;
+
 impl InstanceMetadata {
+    /// `max_age`: how old what is known of the instance may be, where the configuration says so.
     #[must_use]
-    pub fn new(layout: Layout) -> Self {
-        Self { layout, known: None }
+    pub fn new(layout: Layout, max_age: Option<Duration>) -> Self {
+        Self { layout, max_age, known: None }
+    }
+
+    pub(super) fn max_age(&self) -> Option<Duration> {
+        self.max_age
     }
 
     pub(super) fn convert(
@@ -109,7 +118,7 @@ impl InstanceMetadata {
 }
 
 /// The members that an instance adds, in order. What is not known is `null`, but tags that are not known are left out.
-fn added(instance: &Instance) -> Vec<(&'static str, Value)> {
+fn added(instance: &Instance) -> Added {
     let mut time = Vec::new();
     push_time(instance.read_at, &TimeZone::system(), "%Y-%m-%dT%H:%M:%S%z", &mut time);
     let time = String::from_utf8(time).ok();

@@ -11,9 +11,12 @@ mod single_line;
 mod text;
 
 pub use csv::{Csv, Delimiter};
-pub use log::{CountMismatch, Format, Log};
+pub use log::{Counts, Format, Log};
 pub use metadata::{InstanceMetadata, Metadata};
 pub use object::{FieldNames, Layout};
+pub(in crate::record) use text::decode;
+
+use std::time::Duration;
 
 use crate::record::{
     parse::Mismatch,
@@ -72,6 +75,23 @@ struct Scratch {
 }
 
 impl Chain {
+    /// Whether a converter says something of the EC2 instance, its tags included.
+    pub(super) fn needs_ec2(&self) -> bool {
+        self.metadata().next().is_some()
+    }
+
+    /// How old what is known of the EC2 instance may be, where a converter says so.
+    pub(super) fn ec2_max_age(&self) -> Option<Duration> {
+        self.metadata().filter_map(InstanceMetadata::max_age).min()
+    }
+
+    fn metadata(&self) -> impl Iterator<Item = &InstanceMetadata> {
+        self.converters.iter().filter_map(|converter| match converter {
+            Converter::AddEc2Metadata(metadata) => Some(metadata),
+            _ => None,
+        })
+    }
+
     /// A chain of converters; none at all leaves a record's bytes untouched.
     #[must_use]
     pub fn new(converters: Vec<Converter>) -> Self {

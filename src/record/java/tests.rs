@@ -89,6 +89,38 @@ fn the_time_is_cut_to_milliseconds_in_utc() {
 
 #[test]
 fn without_an_instance_its_metadata_changes_nothing() {
-    let chain = || vec![Converter::AddEc2Metadata(InstanceMetadata::new(Layout::Compact))];
+    let chain = || vec![Converter::AddEc2Metadata(InstanceMetadata::new(Layout::Compact, None))];
     assert_eq!(run(chain(), b"no json"), (Outcome::Emit, "no json".to_owned()));
+}
+
+#[test]
+fn a_warm_chain_allocates_nothing() {
+    let pattern = pattern::Pattern::parse(r"^(\S+) (\S+) (\S+) (\S+) (.*)$", pattern::Flags::default());
+    let regex = pattern.and_then(|pattern| pattern.matches()).expect("supported");
+    let five = names(&["a", "b", "c", "d", "e"]);
+    let record = b"Mar 12 12:00:08 server2 rcd[308]: Loaded, 12 \"packages\"\n";
+    for chain in [
+        vec![single_line()],
+        vec![csv(&["a", "b"])],
+        vec![syslog(), Converter::AddBrackets],
+        vec![Converter::LogToJson(Log::pattern(Format::Syslog, regex, &five, Layout::Pretty))],
+        vec![single_line(), syslog(), added(true)],
+    ] {
+        let context = Context {
+            host: "web-1",
+            ec2: &ec2::Shared::default(),
+            now: Now { mono: Instant::now(), wall: 1_700_000_000_123_999_999 },
+            path: Path::new("/var/log/app.log"),
+            generation: Generation(1),
+            span: Span { start: 0, end: record.len() as u64 },
+        };
+        let mut pipeline = Pipeline::java(chain);
+        let mut out = Vec::with_capacity(10_000);
+        pipeline.run(&context, record, &mut out);
+        pipeline.run(&context, record, &mut out);
+        let info = allocation_counter::measure(|| {
+            assert_eq!(pipeline.run(&context, record, &mut out), Outcome::Emit);
+        });
+        assert_eq!(info.count_total, 0, "{pipeline:?}");
+    }
 }

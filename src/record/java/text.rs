@@ -1,7 +1,7 @@
 //! Text as Java reads it: UTF-8 with its replacements, what it calls blank, how it splits. Knows no converters.
 
 /// The text of `bytes`, malformed sequences replaced with U+FFFD as Java's decoder does; `scratch` holds it if they differ.
-pub(super) fn decode<'a>(bytes: &'a [u8], scratch: &'a mut Vec<u8>) -> &'a str {
+pub(in crate::record) fn decode<'a>(bytes: &'a [u8], scratch: &'a mut Vec<u8>) -> &'a str {
     if let Ok(text) = std::str::from_utf8(bytes) {
         return text;
     }

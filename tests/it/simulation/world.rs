@@ -388,6 +388,8 @@ impl World {
                 multiline: None,
                 max_record: MAX_RECORD,
                 oversize: split::Oversize::Truncate,
+                terminator: b"\n".to_vec(),
+                footer: None,
                 partial_line_timeout: partial,
             },
             pipeline: Pipeline::default(),

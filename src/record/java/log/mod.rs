@@ -44,8 +44,7 @@ impl Format {
 pub struct Log {
     reader: Reader,
     dash_is_null: bool,
-    /// How many fields have names.
-    names: usize,
+    counts: Counts,
     /// `None`: no object with these names can be written, so each record that matches fails.
     object: Option<Object>,
 }
@@ -56,23 +55,23 @@ enum Reader {
     Pattern { regex: Regex, groups: Groups },
 }
 
-/// There are more names than fields, or fewer.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("the format has {fields} fields, and there are {names} names")]
-pub struct CountMismatch {
+/// How many fields and names there are. Where they differ, no record becomes an object.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Counts {
     pub fields: usize,
     pub names: usize,
 }
 
 impl Log {
-    /// Reads records of a known format. `names` replace those of the format.
-    pub fn builtin(format: Format, names: Option<&FieldNames>, layout: Layout) -> Result<Self, CountMismatch> {
+    /// Reads records of a known format. `names` replace those of the format; the error is that there are not as many.
+    pub fn builtin(format: Format, names: Option<&FieldNames>, layout: Layout) -> Result<Self, Counts> {
         let own: FieldNames = format.names().iter().map(|&name| Some(name.to_owned())).collect();
         let names = names.unwrap_or(&own);
-        if names.len() != own.len() {
-            return Err(CountMismatch { fields: own.len(), names: names.len() });
+        let counts = Counts { fields: own.len(), names: names.len() };
+        if counts.fields != counts.names {
+            return Err(counts);
         }
-        Ok(Self::new(Reader::Builtin(format), format, names, layout))
+        Ok(Self::new(Reader::Builtin(format), format, counts, Object::new(names, layout)))
     }
 
     /// Reads records that `regex` matches whole, of which each group is a field. Where there are more names than groups,
@@ -80,22 +79,18 @@ impl Log {
     #[must_use]
     pub fn pattern(format: Format, regex: Regex, names: &FieldNames, layout: Layout) -> Self {
         let groups = regex.groups();
-        Self::new(Reader::Pattern { regex, groups }, format, names, layout)
+        let counts = Counts { fields: regex.names().len() - 1, names: names.len() };
+        Self::new(Reader::Pattern { regex, groups }, format, counts, Object::new(names, layout))
     }
 
-    fn new(reader: Reader, format: Format, names: &FieldNames, layout: Layout) -> Self {
-        let object = Object::new(names, layout);
-        Self { reader, dash_is_null: format.dash_is_null(), names: names.len(), object }
+    fn new(reader: Reader, format: Format, counts: Counts, object: Option<Object>) -> Self {
+        Self { reader, dash_is_null: format.dash_is_null(), counts, object }
     }
 
     /// How many groups the pattern has, or fields the format, and how many names there are.
     #[must_use]
-    pub fn counts(&self) -> CountMismatch {
-        let fields = match &self.reader {
-            Reader::Builtin(format) => format.names().len(),
-            Reader::Pattern { regex, .. } => regex.names().len() - 1,
-        };
-        CountMismatch { fields, names: self.names }
+    pub fn counts(&self) -> Counts {
+        self.counts
     }
 
     /// Whether an object with these names can be written; if not, each record that matches fails.
@@ -115,13 +110,12 @@ impl Log {
                 }
             }
             Reader::Pattern { regex, groups } => match regex.search(text.as_bytes(), groups) {
-                Ok(true) => values.extend((1..=self.names).map(|group| groups.get(group))),
+                Ok(true) => values.extend((1..=self.counts.names).map(|group| groups.get(group))),
                 Ok(false) => return Verdict::Skipped,
                 Err(_) => return Verdict::Failed,
             },
         }
-        let counts = self.counts();
-        if counts.fields != counts.names {
+        if self.counts.fields != self.counts.names {
             return Verdict::Skipped;
         }
         let Some(object) = &self.object else { return Verdict::Failed };

@@ -2,8 +2,9 @@
 
 use super::{
     Error,
+    escape::Escape,
     node::{Set, negated, set, union},
-    parse::{Escape, Parser},
+    parse::Parser,
 };
 
 impl Parser {

@@ -2,6 +2,7 @@
 //! Invariant: a pattern means here what it means there, or is refused in words that say why.
 
 mod class;
+mod escape;
 mod node;
 mod parse;
 mod print;

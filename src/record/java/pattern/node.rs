@@ -128,7 +128,7 @@ impl Node {
         match self {
             Self::Char(c) => Some(set(&[(*c, *c)])),
             Self::Set(set) => Some(set.clone()),
-            Self::Group(node) | Self::Atomic(node) => node.first(),
+            Self::Group(node) | Self::Atomic(node) | Self::Repeat { node, min: 1.., .. } => node.first(),
             Self::Concat(nodes) => nodes.iter().find(|node| !node.is_zero_width())?.first(),
             Self::Alternate(nodes) => {
                 let mut all = set(&[]);
@@ -137,7 +137,6 @@ impl Node {
                 }
                 Some(all)
             }
-            Self::Repeat { node, min: 1.., .. } => node.first(),
             _ => None,
         }
     }

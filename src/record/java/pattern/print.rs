@@ -130,18 +130,18 @@ impl Printer {
     }
 
     fn concat(&mut self, nodes: &[Node], around: Around) -> Printed {
-        // Seen from each node: what the nodes behind it match at least, and whether they consume anything.
+        // Seen from each node: what the nodes behind it match at fewest, and whether they consume anything.
         let mut behind = vec![(around.behind, around.last)];
         for node in nodes.iter().skip(1).rev() {
-            let (least, last) = behind[behind.len() - 1];
+            let (fewest, last) = behind[behind.len() - 1];
             // Where the end of a line is taken along, nothing may be left to look at it.
             let last = last && self.usage == Use::Matches && node.is_zero_width();
-            behind.push((least.saturating_add(node.width().0), last));
+            behind.push((fewest.saturating_add(node.width().0), last));
         }
         let mut first = around.first;
         for (at, node) in nodes.iter().enumerate() {
-            let (least, last) = behind[nodes.len() - 1 - at];
-            let here = Around { first, last, behind: least };
+            let (fewest, last) = behind[nodes.len() - 1 - at];
+            let here = Around { first, last, behind: fewest };
             match node {
                 Node::Repeat { .. } => self.repeat(node, here, &nodes[at + 1..])?,
                 _ => self.node(node, here)?,
@@ -253,14 +253,13 @@ impl Printer {
 
     fn assert(&mut self, assert: Assert, around: Around) -> Printed {
         let text = match assert {
-            Assert::Start => r"\A",
             Assert::End => r"\z",
             Assert::WordBoundary => r"\b",
             Assert::NoWordBoundary => r"\B",
             Assert::LastMatch if self.usage == Use::Find => {
                 return Err(Fault::Error(Error::Unsupported("`\\G`".to_owned())));
             }
-            Assert::LastMatch => r"\A",
+            Assert::Start | Assert::LastMatch => r"\A",
             Assert::LastEnd { unix } => self.last_end(unix, around)?,
             Assert::LineStart { unix } => self.line_start(unix, around)?,
             Assert::LineEnd { unix } => self.line_end(unix, around)?,
