@@ -358,6 +358,9 @@ fn the_state_dir_is_ours_to_name() {
     let state_dir = |keys: &str| parse_text("agent.json", &top(keys), &set).expect("a good file").state_dir;
     assert_eq!(state_dir(""), Path::new("/env"));
     assert_eq!(state_dir("\"headwater.stateDir\": \"/own\","), Path::new("/own"));
+    let relative = |_: &str| Some("state".to_owned());
+    let problems = parse_text("agent.json", &top(""), &relative).unwrap_err().to_string();
+    assert_eq!(problems, "agent.json: HEADWATER_STATE_DIR is not an absolute path; begin it with `/`");
 }
 
 #[test]
