@@ -49,7 +49,7 @@ impl Counts {
             read_records: counters.read_records.get(),
             sent_bytes: counters.sent_bytes.get(),
             sent_records: counters.sent_records.get(),
-            skipped: counters.dropped.get(),
+            skipped: counters.left_out(),
             mismatched: counters.mismatched.get(),
             dead_lettered: counters.dead_lettered.get(),
             throttled: counters.throttled.get(),
