@@ -61,6 +61,10 @@ impl fmt::Display for RecordId {
     }
 }
 
+/// A part of the hash space by which chosen partition keys are told apart: see `deliver::slot`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct Slot(pub u8);
+
 /// Number of a batch within one run of one flow, counted from 0 in the order batches were opened.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct BatchId(pub u64);

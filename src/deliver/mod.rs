@@ -9,7 +9,9 @@ mod desk;
 pub mod errors;
 pub mod job;
 pub mod kinesis;
+pub mod kpl;
 mod report;
+pub mod slot;
 pub mod stdout;
 #[cfg(test)]
 mod testing;
