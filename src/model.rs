@@ -86,6 +86,8 @@ pub struct RecordRef {
     pub file: u32,
     /// Where in the file it came from, its line end included.
     pub span: Span,
+    /// How many records of the file it holds: 1, or more where they were joined for the destination.
+    pub count: u32,
 }
 
 /// A record that cannot be delivered as it is, with the reason in words for the operator.
@@ -125,15 +127,21 @@ impl Batch {
         let r = &self.records[index];
         RecordId { generation: self.files[r.file as usize].generation, span: r.span }
     }
+
+    /// How many records of files these hold together: what counters and people count.
+    #[must_use]
+    pub fn count(&self, which: &[u32]) -> u32 {
+        which.iter().map(|&index| self.records[index as usize].count).sum()
+    }
 }
 
 /// Every record of the batch is accepted, or rejected for good and safely dead-lettered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settled {
     pub id: BatchId,
-    /// Records the destination accepted.
+    /// Records of files that the destination accepted.
     pub accepted: u32,
-    /// Records that went to the dead letters.
+    /// Records of files that went to the dead letters.
     pub dead_lettered: u32,
 }
 

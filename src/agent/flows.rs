@@ -2,7 +2,7 @@
 //! Knows no signals and no time limits.
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, mpsc},
     thread,
     time::Instant,
@@ -18,7 +18,7 @@ use crate::{
         storage::DiskStorage,
     },
     config::Config,
-    deliver::{Courier, DeadLetters, Destination, Health, KinesisSink, Sink, StdoutSink},
+    deliver::{Courier, DeadLetters, Destination, FirehoseSink, Health, KinesisSink, Sink, StdoutSink},
     flow::{
         self,
         driver::{Driver, Ended, Input},
@@ -66,25 +66,25 @@ impl Flows {
     /// Opens every journal and builds every client before anything is read, then starts all flows.
     pub(super) async fn start(config: Config, mode: Mode) -> anyhow::Result<Running> {
         let state_dir = config.state_dir;
-        let mut ready: Vec<Box<dyn FnOnce() -> anyhow::Result<Flow>>> = Vec::new();
+        let mut ready: Vec<Prepared> = Vec::new();
         for options in config.flows {
             let journal = open_journal(&state_dir, &options.name)?;
-            let state_dir = state_dir.clone();
-            match options.destination.clone() {
-                Destination::Stdout => {
-                    ready.push(Box::new(move || start(options, journal, &state_dir, mode, StdoutSink)));
-                }
+            let (name, state_dir) = (options.name.clone(), state_dir.clone());
+            let prepared = match options.destination.clone() {
+                Destination::Stdout => Ok(prepare(options, journal, state_dir, mode, StdoutSink)),
                 Destination::Firehose(firehose) => {
-                    tracing::error!(flow = options.name, stream = firehose.stream, "Firehose is not available yet");
+                    FirehoseSink::connect(&firehose).await.map(|sink| prepare(options, journal, state_dir, mode, sink))
+                }
+                Destination::Kinesis(kinesis) => {
+                    KinesisSink::connect(&kinesis).await.map(|sink| prepare(options, journal, state_dir, mode, sink))
+                }
+            };
+            match prepared {
+                Ok(start) => ready.push(start),
+                Err(error) => {
+                    tracing::error!(flow = name, %error, "the flow cannot start");
                     return Ok(Running::Misconfigured);
                 }
-                Destination::Kinesis(kinesis) => match KinesisSink::connect(&kinesis).await {
-                    Ok(sink) => ready.push(Box::new(move || start(options, journal, &state_dir, mode, sink))),
-                    Err(error) => {
-                        tracing::error!(flow = options.name, %error, "the flow cannot start");
-                        return Ok(Running::Misconfigured);
-                    }
-                },
             }
         }
         let flows = ready.into_iter().map(|start| start()).collect::<Result<_, _>>()?;
@@ -137,6 +137,19 @@ fn open_journal(state_dir: &Path, flow: &str) -> anyhow::Result<Opened<DiskStora
     Ok(opened)
 }
 
+/// What starts a flow, once all the others are found to be startable too.
+type Prepared = Box<dyn FnOnce() -> anyhow::Result<Flow>>;
+
+fn prepare<S: Sink>(
+    options: flow::Options,
+    opened: Opened<DiskStorage>,
+    state_dir: PathBuf,
+    mode: Mode,
+    sink: S,
+) -> Prepared {
+    Box::new(move || start(options, opened, &state_dir, mode, sink))
+}
+
 fn start<S: Sink>(
     options: flow::Options,
     opened: Opened<DiskStorage>,
@@ -184,7 +197,7 @@ fn parts(
         limits: options.limits,
         poll_interval: options.source.poll_interval,
         max_batches,
-        record_overhead: options.destination.record_overhead(),
+        shape: options.destination.shape(),
         once: mode == Mode::Once,
         hints,
     };

@@ -55,7 +55,7 @@ async fn live(config: Config, mode: Mode) -> anyhow::Result<u8> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
-    let mut flows = match Flows::start(config, mode).await? {
+    let mut flows = match Box::pin(Flows::start(config, mode)).await? {
         Running::Yes(flows) => flows,
         Running::Misconfigured => return Ok(EXIT_CONFIG),
     };

@@ -57,32 +57,42 @@ pub async fn connect(
     of_arn: Option<&str>,
     http: SharedHttpClient,
 ) -> Result<SdkConfig, StartError> {
-    let shared = load(aws, of_arn, http).await;
+    let shared = load(aws, of_arn, aws.endpoint_url.as_deref(), http.clone()).await;
     let Some(region) = shared.region().cloned() else {
         return Err(StartError::NoRegion { what: what.to_owned() });
     };
     let timeouts =
         TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).operation_attempt_timeout(ATTEMPT_TIMEOUT).build();
+    // The cache of identities stays the one of `shared`: it asks for new credentials some seconds before the old expire.
     let mut config = shared
-        .to_builder()
+        .into_builder()
         .retry_config(RetryConfig::disabled())
         .timeout_config(timeouts)
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+        // Explicit, for with an endpoint of its own nothing else says which region signs.
         .region(of_arn.map_or(region, |r| Region::new(r.to_owned())));
-    // Of the service alone: a role's credentials come from the service that gives them.
-    if let Some(url) = &aws.endpoint_url {
-        config = config.endpoint_url(url);
-    }
     if let Some(role) = &aws.role_arn {
-        config = config.credentials_provider(SharedCredentialsProvider::new(assume_role(role, aws, &shared).await));
+        let provider = assume_role(role, aws, of_arn, http).await;
+        config = config.credentials_provider(SharedCredentialsProvider::new(provider));
     }
     Ok(config.build())
 }
 
-async fn load(aws: &Aws, of_arn: Option<&str>, http: SharedHttpClient) -> SdkConfig {
+/// What the configuration says, and for the rest the SDK's chain. `endpoint` is one service's own.
+async fn load(aws: &Aws, of_arn: Option<&str>, endpoint: Option<&str>, http: SharedHttpClient) -> SdkConfig {
     let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http);
     if let Some(region) = aws.region.as_deref().or(of_arn) {
         loader = loader.region(Region::new(region.to_owned()));
+    }
+    if let Some(url) = endpoint {
+        loader = loader.endpoint_url(url);
+    } else {
+        if let Some(fips) = aws.fips {
+            loader = loader.use_fips(fips);
+        }
+        if let Some(dual_stack) = aws.dual_stack {
+            loader = loader.use_dual_stack(dual_stack);
+        }
     }
     if let Some(profile) = &aws.profile {
         loader = loader.profile_name(profile);
@@ -95,8 +105,10 @@ async fn load(aws: &Aws, of_arn: Option<&str>, http: SharedHttpClient) -> SdkCon
     loader.load().await
 }
 
-async fn assume_role(role: &str, aws: &Aws, shared: &SdkConfig) -> AssumeRoleProvider {
-    let mut role = AssumeRoleProvider::builder(role).session_name("headwater").configure(shared);
+async fn assume_role(role: &str, aws: &Aws, of_arn: Option<&str>, http: SharedHttpClient) -> AssumeRoleProvider {
+    let sts = load(aws, of_arn, aws.sts_endpoint_url.as_deref(), http).await;
+    let name = aws.session_name.as_deref().unwrap_or("headwater");
+    let mut role = AssumeRoleProvider::builder(role).session_name(name).configure(&sts);
     if let Some(id) = &aws.external_id {
         role = role.external_id(id);
     }

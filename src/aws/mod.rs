@@ -16,6 +16,14 @@ pub struct Aws {
     pub endpoint_url: Option<String>,
     pub role_arn: Option<String>,
     pub external_id: Option<String>,
+    /// Of the role's session, as the account's records show it. Default `headwater`.
+    pub session_name: Option<String>,
+    /// Where the role is asked for; else the region's endpoint.
+    pub sts_endpoint_url: Option<String>,
+    /// Endpoints validated under FIPS 140. Else the SDK's chain, which by default does not.
+    pub fips: Option<bool>,
+    /// Endpoints that speak IPv6 too. Else the SDK's chain, which by default does not.
+    pub dual_stack: Option<bool>,
     /// Named profile of the shared credentials file.
     pub profile: Option<String>,
     /// PEM file with additional roots. Else `AWS_CA_BUNDLE`, else `SSL_CERT_FILE`, else the system's roots alone.

@@ -12,8 +12,8 @@ pub(super) struct Section {
 macro_rules! aws_keys {
     ($($more:literal),*) => {
         &[
-            $($more,)* "region", "endpoint_url", "role_arn", "external_id", "profile", "ca_bundle",
-            "access_key_id", "secret_access_key", "session_token"
+            $($more,)* "region", "endpoint_url", "role_arn", "external_id", "session_name", "sts_endpoint_url", "fips",
+            "dual_stack", "profile", "ca_bundle", "access_key_id", "secret_access_key", "session_token"
         ]
     };
 }
@@ -60,12 +60,30 @@ pub(super) const CSV: Section = Section { name: "csv", keys: &["fields", "delimi
 pub(super) const DESTINATION: Section = Section { name: "destination", keys: &["kinesis", "firehose", "stdout"] };
 pub(super) const KINESIS: Section =
     Section { name: "kinesis", keys: aws_keys!("stream", "partition_key", "aggregate", "max_in_flight") };
+pub(super) const FIREHOSE: Section =
+    Section { name: "firehose", keys: aws_keys!("stream", "aggregate", "add_newline", "max_in_flight") };
+pub(super) const AGGREGATE: Section = Section { name: "aggregate", keys: &["max_bytes", "max_records"] };
 pub(super) const STDOUT: Section = Section { name: "stdout", keys: &[] };
 pub(super) const BATCH: Section = Section { name: "batch", keys: &["max_records", "max_bytes", "max_age"] };
 
 /// From the outermost in; a misplaced key is sent to the first that has it.
-pub(super) const ALL: &[&Section] =
-    &[&TOP, &AWS, &FLOW, &SOURCE, &MULTILINE, &STEP, &PARSE, &EMIT, &CSV, &DESTINATION, &KINESIS, &STDOUT, &BATCH];
+pub(super) const ALL: &[&Section] = &[
+    &TOP,
+    &AWS,
+    &FLOW,
+    &SOURCE,
+    &MULTILINE,
+    &STEP,
+    &PARSE,
+    &EMIT,
+    &CSV,
+    &DESTINATION,
+    &KINESIS,
+    &FIREHOSE,
+    &STDOUT,
+    &BATCH,
+    &AGGREGATE,
+];
 
 /// What to write instead of a key that `section` does not have.
 pub(super) fn advice(section: &Section, unknown: &str) -> String {

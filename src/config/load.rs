@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::{
-    Config, Location, Problem, Problems, destination,
+    Config, Location, Problem, Problems, aws,
     env::Env,
     flow, keys,
     read::{Reader, Value},
@@ -139,7 +139,7 @@ impl<'e> Loader<'e> {
             {
                 self.shutdown_timeout = time;
             }
-            self.aws = map.get("aws").map(|value| destination::aws(&mut r, &value)).unwrap_or_default();
+            self.aws = map.get("aws").map(|value| aws::aws(&mut r, &value)).unwrap_or_default();
             let flows = map.get("flows");
             let list = flows.as_ref().map(|value| r.list(value));
             // A list of the wrong type was reported already.

@@ -1,6 +1,7 @@
 //! YAML to typed options; the only module that knows how people write settings. Knows no running flow and no network.
 //! Invariant: either a `Config` in which nothing is invalid, or every mistake at once, each with its place.
 
+mod aws;
 mod destination;
 mod env;
 mod flow;

@@ -180,7 +180,7 @@ fn an_unknown_key_of_aws_is_reported() {
 
 #[test]
 fn an_unknown_key_of_kinesis_is_reported() {
-    insta::assert_snapshot!(bad(&destination("kinesis: { stream: a, stream_name: b }")), @"bad.yaml:5:29: flows[0].destination.kinesis.stream_name: unknown key; known here: stream, partition_key, aggregate, max_in_flight, region, endpoint_url, role_arn, external_id, profile, ca_bundle, access_key_id, secret_access_key, session_token");
+    insta::assert_snapshot!(bad(&destination("kinesis: { stream: a, stream_name: b }")), @"bad.yaml:5:29: flows[0].destination.kinesis.stream_name: unknown key; known here: stream, partition_key, aggregate, max_in_flight, region, endpoint_url, role_arn, external_id, session_name, sts_endpoint_url, fips, dual_stack, profile, ca_bundle, access_key_id, secret_access_key, session_token");
 }
 
 #[test]
@@ -526,23 +526,18 @@ fn a_flow_has_a_destination() {
 }
 
 #[test]
-fn firehose_is_not_available() {
-    insta::assert_snapshot!(bad(&destination("firehose: { stream: a }")), @"bad.yaml:5:17: flows[0].destination.firehose: `firehose` is not available in this version; write `kinesis` or `stdout`");
-}
-
-#[test]
 fn what_is_not_built_yet_says_so() {
     insta::assert_snapshot!(bad(&destination_and("kinesis: { stream: a, partition_key: { field: x }, aggregate: true }", "delivery: exactly_once")), @r#"
-    bad.yaml:5:44: flows[0].destination.kinesis.partition_key: a key from a field is not available in this version; write random, or remove the key
+    bad.yaml:5:44: flows[0].destination.kinesis.partition_key: a key from a field is not available in this version; write random or record_hash
     bad.yaml:5:69: flows[0].destination.kinesis.aggregate: "true" is not available in this version; write false, or remove the key
     bad.yaml:6:15: flows[0].delivery: "exactly_once" is not available in this version; write at_least_once, or remove the key
     "#);
 }
 
 #[test]
-fn a_partition_key_other_than_random_is_not_available() {
+fn a_partition_key_is_one_of_a_few_words() {
     insta::assert_snapshot!(bad(&destination_and("kinesis: { stream: a, partition_key: constant, max_in_flight: 65, aggregate: yes }", "delivery: at_most_once")), @r#"
-    bad.yaml:5:44: flows[0].destination.kinesis.partition_key: "constant" is not available in this version; write random, or remove the key
+    bad.yaml:5:44: flows[0].destination.kinesis.partition_key: "constant" is not known; write random or record_hash
     bad.yaml:5:69: flows[0].destination.kinesis.max_in_flight: "65" is out of range; it must be 1 to 64
     bad.yaml:5:84: flows[0].destination.kinesis.aggregate: "yes" is neither true nor false; write one of them
     bad.yaml:6:15: flows[0].delivery: "at_most_once" is not known; write at_least_once
@@ -749,7 +744,7 @@ flows:
     buffer: lots
   - name: web
     source: { paths: app.log }
-    destination: { firehose: { stream: x } }
+    destination: { firehose: { stream: x y } }
     delivery: exactly_once
 "#), @r#"
     bad.yaml:1:12: state_dir: "var/lib" is not an absolute path; begin it with `/`
@@ -763,7 +758,7 @@ flows:
     bad.yaml:13:13: flows[0].buffer: "lots" is not a size; write a whole number and a unit: B, KiB, MiB, GiB, KB, MB or GB
     bad.yaml:14:11: flows[1].name: another flow has this name: bad.yaml:5:11; it is the checkpoint's key, so give each its own
     bad.yaml:15:22: flows[1].source.paths: "app.log" is not an absolute path; begin it with `/`
-    bad.yaml:16:30: flows[1].destination.firehose: `firehose` is not available in this version; write `kinesis` or `stdout`
+    bad.yaml:16:40: flows[1].destination.firehose.stream: "x y" is no name of a stream; it has 1 to 64 letters, digits, `_`, `.` or `-`
     bad.yaml:17:15: flows[1].delivery: "exactly_once" is not available in this version; write at_least_once, or remove the key
     "#);
 }
@@ -1005,6 +1000,10 @@ shutdown_timeout: 30s
         external_id: Some(
             "x",
         ),
+        session_name: None,
+        sts_endpoint_url: None,
+        fips: None,
+        dual_stack: None,
         profile: None,
         ca_bundle: None,
         static_keys: None,
@@ -1164,7 +1163,7 @@ fn max_record_is_clamped_to_what_the_destination_takes() {
         format!("flows: [{{ name: a, source: {{ paths: /a, max_record: {size} }}, destination: {to} }}]")
     };
     let kinesis = "{ kinesis: { stream: a } }";
-    let most = (1 << 20) - crate::deliver::KEY_BYTES;
+    let most = (1 << 20) - 10;
     for (size, to, expected, warnings) in [
         ("64B", kinesis, 64, 0),
         ("1MiB", kinesis, most, 0),

@@ -128,7 +128,7 @@ impl<S: Sink, F: Fn(News)> Run<S, F> {
     fn begin(&mut self, work: Work) {
         match work {
             Work::Send { ticket, batch, which, again } => {
-                self.reporter.sending(which.len(), again);
+                self.reporter.sending(batch.count(&which), again);
                 let sink = Arc::clone(&self.sink);
                 self.tasks.spawn(async move {
                     let reply = sink.send(&batch, &which).await;

@@ -197,8 +197,8 @@ impl Desk {
 
     fn settle(&mut self, id: BatchId) {
         let job = self.jobs.remove(&id).expect("a batch settles once").job;
-        let dead = job.refused().len() + job.batch().dead.len();
-        let dead_lettered = u32::try_from(dead).expect("a batch is not that long");
+        let dead = u32::try_from(job.batch().dead.len()).expect("a batch is not that long");
+        let dead_lettered = job.refused_count() + dead;
         self.settled.push_back(Settled { id, accepted: job.accepted(), dead_lettered });
     }
 }

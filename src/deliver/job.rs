@@ -48,6 +48,7 @@ pub struct Job {
     /// Still to be sent, the last one first; none is empty.
     groups: Vec<Vec<u32>>,
     refused: Vec<Refused>,
+    /// Records of files, as `RecordRef::count` counts them.
     accepted: u32,
     /// Failures in a row.
     failures: u32,
@@ -72,7 +73,7 @@ impl Job {
         self.groups.last().map_or(&[], Vec::as_slice)
     }
 
-    /// Records accepted so far.
+    /// Records of files accepted so far.
     #[must_use]
     pub fn accepted(&self) -> u32 {
         self.accepted
@@ -82,6 +83,12 @@ impl Job {
     #[must_use]
     pub fn refused(&self) -> &[Refused] {
         &self.refused
+    }
+
+    /// How many records of files the refused ones hold.
+    #[must_use]
+    pub fn refused_count(&self) -> u32 {
+        self.refused.iter().map(|refused| self.batch.count(&[refused.index])).sum()
     }
 
     /// What a new job does first.
@@ -107,12 +114,13 @@ impl Job {
     fn answered(&mut self, group: &[u32], failed: Vec<(u32, Failure)>) -> Next {
         debug_assert!(failed.windows(2).all(|w| w[0].0 < w[1].0), "positions rise");
         debug_assert!(failed.last().is_none_or(|f| (f.0 as usize) < group.len()), "positions are within the request");
-        let accepted = group.len() - failed.len();
-        self.accepted += u32::try_from(accepted).expect("a group is no longer than its batch");
+        let progress = failed.len() < group.len();
+        self.accepted += self.batch.count(group);
         let mut worst = None;
         let mut left = Vec::new();
         for (position, failure) in failed {
             let index = group[position as usize];
+            self.accepted -= self.batch.count(&[index]);
             if failure.class == Class::Reject {
                 self.refused.push(Refused { index, reason: failure.to_string() });
             } else {
@@ -121,7 +129,7 @@ impl Job {
             }
         }
         // Progress shortens the waits, but does not undo them: a hot shard accepts a few records every time.
-        if accepted > 0 {
+        if progress {
             self.failures /= 2;
         }
         let Some(class) = worst else {
@@ -172,6 +180,19 @@ mod tests {
         assert_eq!(job.attempt(), [1, 3]);
         assert_eq!(job.reply(Reply::accepted()), Next::Done);
         assert_eq!(job.accepted(), 4);
+    }
+
+    #[test]
+    fn a_joined_record_counts_as_the_records_it_holds() {
+        let mut batch = batch(0, 3);
+        batch.records[0].count = 10;
+        batch.records[2].count = 100;
+        let mut job = Job::new(batch);
+        let failed = vec![(0, fail(Class::Reject)), (1, fail(Class::Throttled))];
+        job.reply(Reply::Answered { failed });
+        assert_eq!((job.accepted(), job.refused_count()), (100, 10));
+        job.reply(Reply::accepted());
+        assert_eq!((job.accepted(), job.refused_count()), (101, 10));
     }
 
     #[test]

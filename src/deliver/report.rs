@@ -100,10 +100,10 @@ impl Reporter {
         self.health.clone()
     }
 
-    pub(super) fn sending(&self, records: usize, before: bool) {
+    pub(super) fn sending(&self, records: u32, before: bool) {
         self.counters.requests.add(1);
         if before {
-            self.counters.retries.add(records as u64);
+            self.counters.retries.add(u64::from(records));
         }
     }
 
@@ -112,8 +112,8 @@ impl Reporter {
         self.health.0.replies.fetch_add(1, Ordering::Relaxed);
         match reply {
             Reply::Failed(failure) => {
-                self.count(failure.class, which.len());
-                self.tell(failure, which.len(), now);
+                self.count(failure.class, batch.count(which));
+                self.tell(failure, batch.count(which), now);
                 if !matches!(failure.class, Class::Throttled | Class::Reject) {
                     self.since.get_or_insert(now);
                     self.refusing = Some(failure.to_string());
@@ -121,13 +121,17 @@ impl Reporter {
                 }
             }
             Reply::Answered { failed } => {
-                for (_, failure) in failed {
-                    self.count(failure.class, 1);
+                let mut records = 0;
+                for (position, failure) in failed {
+                    let holds = batch.count(&[which[*position as usize]]);
+                    self.count(failure.class, holds);
+                    records += holds;
                 }
                 if let Some((_, worst)) = failed.iter().max_by_key(|(_, failure)| failure.class) {
-                    self.tell(worst, failed.len(), now);
+                    self.tell(worst, records, now);
                 }
-                self.accepted(batch, which, failed);
+                self.counters.sent_records.add(u64::from(batch.count(which) - records));
+                self.counters.sent_bytes.add(accepted_bytes(batch, which, failed));
                 if failed.len() < which.len() {
                     self.recovered(now);
                 }
@@ -135,23 +139,15 @@ impl Reporter {
         }
     }
 
-    fn accepted(&self, batch: &Batch, which: &[u32], failed: &[(u32, Failure)]) {
-        let length = |index: u32| batch.record(index as usize).len() as u64;
-        let sent: u64 = which.iter().map(|&index| length(index)).sum();
-        let lost: u64 = failed.iter().map(|(position, _)| length(which[*position as usize])).sum();
-        self.counters.sent_records.add((which.len() - failed.len()) as u64);
-        self.counters.sent_bytes.add(sent - lost);
-    }
-
-    fn count(&self, class: Class, records: usize) {
+    fn count(&self, class: Class, records: u32) {
         match class {
-            Class::Throttled => self.counters.throttled.add(records as u64),
-            Class::Ambiguous => self.counters.ambiguous.add(records as u64),
+            Class::Throttled => self.counters.throttled.add(u64::from(records)),
+            Class::Ambiguous => self.counters.ambiguous.add(u64::from(records)),
             Class::Again | Class::Credentials | Class::Hold | Class::Reject => {}
         }
     }
 
-    fn tell(&mut self, failure: &Failure, records: usize, now: Instant) {
+    fn tell(&mut self, failure: &Failure, records: u32, now: Instant) {
         let flow = self.flow.as_str();
         let Failure { class, code, message, remedy } = failure;
         let remedy = remedy.as_deref().unwrap_or_default();
@@ -209,7 +205,8 @@ impl Reporter {
             && let Some(suppressed) = self.limits.refused.admit(now)
         {
             let id = batch.record_id(first.index as usize);
-            let (flow, path, reason, records) = (&self.flow, path.display(), &first.reason, refused.len());
+            let (flow, path, reason) = (&self.flow, path.display(), &first.reason);
+            let records: u32 = refused.iter().map(|r| batch.count(&[r.index])).sum();
             error!(flow, %id, reason, records, %path, suppressed, "records refused, written to the dead letters");
         }
     }
@@ -224,4 +221,11 @@ impl Reporter {
             (a, b) => a.as_ref().or(b.as_ref()).cloned(),
         });
     }
+}
+
+fn accepted_bytes(batch: &Batch, which: &[u32], failed: &[(u32, Failure)]) -> u64 {
+    let length = |index: u32| batch.record(index as usize).len() as u64;
+    let sent: u64 = which.iter().map(|&index| length(index)).sum();
+    let lost: u64 = failed.iter().map(|(position, _)| length(which[*position as usize])).sum();
+    sent - lost
 }

@@ -20,7 +20,7 @@ pub(crate) fn batch_of(id: u64, records: &[&[u8]]) -> Batch {
         batch.data.extend_from_slice(record);
         let to = u32::try_from(batch.data.len()).unwrap();
         let span = Span { start: u64::from(from), end: u64::from(to) };
-        batch.records.push(RecordRef { from, to, file: 0, span });
+        batch.records.push(RecordRef { from, to, file: 0, span, count: 1 });
     }
     batch
 }

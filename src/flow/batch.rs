@@ -1,9 +1,11 @@
-//! The open batch: what the next request will carry, its age and its marks. Knows no requests and no files beyond names.
+//! The open batch: what the next request will carry, its age and its marks; here records are joined for a destination
+//! that wants it. Knows no requests and no files beyond names.
 //! Invariant: closed before it outgrows its limits; every byte before its marks is in this batch or an earlier one.
 
 use std::time::Instant;
 
 use crate::{
+    deliver::{Aggregate, Shape},
     flow::Limits,
     model::{Batch, BatchId, DeadLetter, FileRef, Mark, RecordRef, Span},
 };
@@ -12,10 +14,11 @@ use crate::{
 #[derive(Debug)]
 pub struct OpenBatch {
     limits: Limits,
-    /// Bytes that the request needs for each record beyond its data.
-    overhead: usize,
+    shape: Shape,
     data: Vec<u8>,
     records: Vec<RecordRef>,
+    /// The record pushed last was joined to this one; its own span is beside it.
+    joined: Option<(RecordRef, Span)>,
     files: Vec<FileRef>,
     dead: Vec<DeadLetter>,
     dead_bytes: usize,
@@ -32,12 +35,13 @@ pub struct Closed {
 }
 
 impl OpenBatch {
-    pub fn new(limits: Limits, overhead: usize) -> Self {
+    pub fn new(limits: Limits, shape: Shape) -> Self {
         Self {
             limits,
-            overhead,
+            shape,
             data: Vec::new(),
             records: Vec::new(),
+            joined: None,
             files: Vec::new(),
             dead: Vec::new(),
             dead_bytes: 0,
@@ -54,13 +58,26 @@ impl OpenBatch {
     /// The bytes appended since `from` are a record.
     pub fn push(&mut self, file: &FileRef, span: Span, from: usize, now: Instant) {
         debug_assert!(from <= self.data.len() && self.records.last().is_none_or(|r| r.to as usize == from));
+        if self.shape.newline && self.data[from..].last() != Some(&b'\n') {
+            self.data.push(b'\n');
+        }
         let offset = |n: usize| u32::try_from(n).expect("a batch's data stays below 4 GiB");
         if self.files.last().is_none_or(|last| last.generation != file.generation) {
             self.files.push(file.clone());
         }
         let index = offset(self.files.len() - 1);
-        self.records.push(RecordRef { from: offset(from), to: offset(self.data.len()), file: index, span });
+        let record = RecordRef { from: offset(from), to: offset(self.data.len()), file: index, span, count: 1 };
         self.opened.get_or_insert(now);
+        self.joined = None;
+        if let Some(aggregate) = self.shape.aggregate
+            && let Some(last) = self.records.last_mut()
+            && let Some(whole) = join(*last, record, aggregate)
+        {
+            self.joined = Some((*last, span));
+            *last = whole;
+        } else {
+            self.records.push(record);
+        }
     }
 
     /// A record that is not delivered but kept among the dead letters.
@@ -84,17 +101,19 @@ impl OpenBatch {
 
     /// Bytes that count towards the limits.
     pub fn bytes(&self) -> usize {
-        self.data.len() + self.dead_bytes + self.records.len() * self.overhead
+        self.data.len() + self.dead_bytes + self.records.len() * self.shape.overhead
     }
 
-    /// No record more fits.
+    /// No record more fits. Where records are joined, the next one may still go into the last one.
     pub fn is_full(&self) -> bool {
-        self.records.len() + self.dead.len() >= self.limits.batch_records || self.bytes() >= self.limits.batch_bytes
+        let most = self.limits.batch_records + usize::from(self.shape.aggregate.is_some());
+        self.records.len() + self.dead.len() >= most || self.bytes() >= self.limits.batch_bytes
     }
 
     /// The last record was one too many: it must be carried over.
     pub fn is_over(&self) -> bool {
-        self.records.len() > 1 && self.bytes() > self.limits.batch_bytes
+        let several = self.records.len() > 1 || self.joined.is_some();
+        (several && self.bytes() > self.limits.batch_bytes) || self.records.len() > self.limits.batch_records
     }
 
     pub fn is_empty(&self) -> bool {
@@ -110,7 +129,7 @@ impl OpenBatch {
     pub fn close(&mut self) -> Closed {
         let bytes = self.bytes();
         let capacity = self.data.len() + self.data.len() / 8;
-        let next = Self { data: Vec::with_capacity(capacity), ..Self::new(self.limits, self.overhead) };
+        let next = Self { data: Vec::with_capacity(capacity), ..Self::new(self.limits, self.shape) };
         let full = std::mem::replace(self, next);
         self.records.reserve(full.records.len());
         assert!(full.records.len() <= self.limits.batch_records, "a batch never exceeds its records");
@@ -122,17 +141,166 @@ impl OpenBatch {
         Closed { batch: Batch { id: BatchId(0), files, records, data, dead }, marks, bytes }
     }
 
-    /// Closes the batch without its last record, which the new one begins with. Call [`Self::mark`] first, with a mark
-    /// that ends before that record.
+    /// Closes the batch without the record pushed last, which the new one begins with. Call [`Self::mark`] first, with a
+    /// mark that ends before that record.
     pub fn close_without_last(&mut self, now: Instant) -> Closed {
         let last = self.records.pop().expect("there is a record too many");
         let file = self.files[last.file as usize].clone();
-        let bytes = self.data[last.from as usize..].to_vec();
-        self.data.truncate(last.from as usize);
+        let (from, span) = match self.joined.take() {
+            Some((before, span)) => {
+                self.records.push(before);
+                (before.to as usize, span)
+            }
+            None => (last.from as usize, last.span),
+        };
+        let bytes = self.data[from..].to_vec();
+        self.data.truncate(from);
         let closed = self.close();
         let from = self.data.len();
         self.data.extend_from_slice(&bytes);
-        self.push(&file, last.span, from, now);
+        self.push(&file, span, from, now);
         closed
+    }
+}
+
+/// `next` behind `last` as one record, if they may be joined.
+fn join(last: RecordRef, next: RecordRef, aggregate: Aggregate) -> Option<RecordRef> {
+    let bytes = (next.to - last.from) as usize;
+    let fits = bytes <= aggregate.max_bytes && last.count < aggregate.max_records;
+    // Files of a batch are one per life and turn: the same index is the same life, read on.
+    let follows = last.file == next.file && last.span.end <= next.span.start;
+    let span = Span { start: last.span.start, end: next.span.end };
+    (fits && follows).then_some(RecordRef {
+        from: last.from,
+        to: next.to,
+        file: last.file,
+        span,
+        count: last.count + 1,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{path::Path, time::Duration};
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::{Generation, Print};
+
+    fn limits(batch_records: usize, batch_bytes: usize) -> Limits {
+        Limits { batch_records, batch_bytes, batch_age: Duration::from_secs(1), buffer: 1 << 20 }
+    }
+
+    fn shape(max_bytes: usize, max_records: u32) -> Shape {
+        Shape { overhead: 0, newline: true, aggregate: Some(Aggregate { max_bytes, max_records }) }
+    }
+
+    /// Pushes lines as the cutter does; the records of each batch, with how many lines each holds.
+    fn batches(limits: Limits, shape: Shape, lines: &[(u64, &[u8])]) -> Vec<Closed> {
+        let (mut open, now, mut closed) = (OpenBatch::new(limits, shape), Instant::now(), Vec::new());
+        let mut ends = std::collections::HashMap::new();
+        for (generation, line) in lines {
+            let file = FileRef { generation: Generation(*generation), path: Path::new("/a").into() };
+            let end = ends.entry(*generation).or_insert(0);
+            let span = Span { start: *end, end: *end + line.len() as u64 };
+            let mark = |end| Mark { generation: file.generation, end, tail: Print::default() };
+            let from = open.data().len();
+            open.data().extend_from_slice(line);
+            open.push(&file, span, from, now);
+            if open.is_over() {
+                open.mark(mark(span.start), now);
+                closed.push(open.close_without_last(now));
+            }
+            *end = span.end;
+            if open.is_full() {
+                open.mark(mark(span.end), now);
+                closed.push(open.close());
+            }
+        }
+        closed.push(open.close());
+        closed
+    }
+
+    fn texts(closed: &[Closed]) -> Vec<Vec<(String, u32)>> {
+        let of = |batch: &Batch| {
+            let text = |i| String::from_utf8_lossy(batch.record(i)).into_owned();
+            (0..batch.records.len()).map(|i| (text(i), batch.records[i].count)).collect()
+        };
+        closed.iter().map(|c| of(&c.batch)).collect()
+    }
+
+    #[test]
+    fn lines_are_joined_greedily_and_a_longer_one_goes_alone() {
+        let lines: [&[u8]; 8] = [
+            b"aaaa\n",
+            b"bbbb\n",
+            b"cccc\n",
+            b"dddd\n",
+            b"eeee\n",
+            b"a line of thirty-four characters.\n",
+            b"f\n",
+            b"g",
+        ];
+        let lines = lines.map(|line| (1, line));
+        let records: Vec<_> = texts(&batches(limits(500, 1 << 20), shape(20, 100), &lines)).concat();
+        let expected =
+            [("aaaa\nbbbb\ncccc\ndddd\n", 4), ("eeee\n", 1), ("a line of thirty-four characters.\n", 1), ("f\ng\n", 2)];
+        assert_eq!(records, expected.map(|(text, count)| (text.to_owned(), count)));
+    }
+
+    #[test]
+    fn no_more_are_joined_than_asked_for_and_never_those_of_two_files() {
+        let lines: [(u64, &[u8]); 6] = [(1, b"a\n"), (1, b"b\n"), (1, b"c\n"), (2, b"d\n"), (1, b"e\n"), (1, b"f\n")];
+        let records: Vec<_> = texts(&batches(limits(500, 1 << 20), shape(100, 2), &lines)).concat();
+        let records: Vec<_> = records.iter().map(|(text, _)| text.as_str()).collect();
+        assert_eq!(records, ["a\nb\n", "c\n", "d\n", "e\nf\n"]);
+    }
+
+    #[test]
+    fn a_batch_counts_its_records_after_they_are_joined() {
+        let lines = [(1, b"abc\n".as_slice()); 9];
+        let batches = texts(&batches(limits(2, 1 << 20), shape(8, 100), &lines));
+        let sizes: Vec<_> = batches.iter().map(Vec::len).collect();
+        assert_eq!(sizes, [2, 2, 1]);
+    }
+
+    #[test]
+    fn a_line_that_is_one_too_many_is_taken_out_of_the_record_it_was_joined_to() {
+        let lines: [(u64, &[u8]); 3] = [(1, b"aaaa\n"), (1, b"bbbb\n"), (1, b"cccc\n")];
+        let closed = batches(limits(500, 12), shape(100, 100), &lines);
+        let joined = |text: &str, count| vec![(text.to_owned(), count)];
+        assert_eq!(texts(&closed), [joined("aaaa\nbbbb\n", 2), joined("cccc\n", 1)]);
+        assert_eq!(closed[0].batch.records[0].span, Span { start: 0, end: 10 });
+        assert_eq!(closed[1].batch.records[0].span, Span { start: 10, end: 15 });
+    }
+
+    proptest! {
+        #[test]
+        fn joined_or_not_every_line_is_in_one_record_in_order_and_within_the_limits(
+            lines in prop::collection::vec((1..3u64, 1..40usize), 1..80),
+            batch_records in 1..6usize, batch_bytes in 20..200usize, max_bytes in 1..120usize, max_records in 1..8u32,
+            aggregate: bool,
+        ) {
+            let text: Vec<Vec<u8>> = (b'a'..=b'z').cycle().zip(&lines).map(|(letter, (_, n))| vec![letter; *n]).collect();
+            let pushed: Vec<(u64, &[u8])> = lines.iter().zip(&text).map(|((g, _), t)| (*g, t.as_slice())).collect();
+            let shape = if aggregate { shape(max_bytes, max_records) } else { Shape { newline: true, ..Shape::default() } };
+            let mut lines = text.iter();
+            for Closed { batch, bytes, .. } in batches(limits(batch_records, batch_bytes), shape, &pushed) {
+                prop_assert!(batch.records.len() <= batch_records);
+                prop_assert!(bytes <= batch_bytes || batch.records.iter().map(|r| r.count).sum::<u32>() == 1);
+                for (i, record) in batch.records.iter().enumerate() {
+                    let data = batch.record(i);
+                    let held: Vec<_> = data.split_inclusive(|b| *b == b'\n').collect();
+                    prop_assert_eq!(held.len(), record.count as usize);
+                    prop_assert!(record.count == 1 || (aggregate && data.len() <= max_bytes && record.count <= max_records));
+                    prop_assert_eq!(record.span.len() + u64::from(record.count), data.len() as u64);
+                    for line in held {
+                        prop_assert_eq!(&line[..line.len() - 1], lines.next().unwrap().as_slice());
+                    }
+                }
+            }
+            prop_assert!(lines.next().is_none());
+        }
     }
 }

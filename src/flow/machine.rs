@@ -8,6 +8,7 @@ use std::{
 };
 
 use crate::{
+    deliver::Shape,
     flow::{
         Limits,
         batch::{Closed, OpenBatch},
@@ -96,7 +97,7 @@ pub struct Settings {
     /// Batches at most that were not tried yet: more would wait in memory instead of in their files.
     /// Those that have to be sent again are bounded by the buffer alone.
     pub max_batches: usize,
-    pub record_overhead: usize,
+    pub shape: Shape,
     /// Deliver what is there, then end.
     pub once: bool,
     /// Whether hints come at all; if not, every poll looks at everything.
@@ -127,7 +128,7 @@ impl Machine {
         Self {
             settings,
             ledger: Ledger::default(),
-            open: OpenBatch::new(settings.limits, settings.record_overhead),
+            open: OpenBatch::new(settings.limits, settings.shape),
             closed: VecDeque::new(),
             marks: Vec::new(),
             hints: Vec::new(),
@@ -317,7 +318,7 @@ mod tests {
         let limits = Limits { batch_records: 2, batch_bytes: 1024, batch_age: Duration::from_secs(1), buffer: 4096 };
         let poll_interval = Duration::from_secs(1);
         let settings =
-            Settings { limits, poll_interval, max_batches: 4, record_overhead: 10, once: false, hints: true };
+            Settings { limits, poll_interval, max_batches: 4, shape: Shape::default(), once: false, hints: true };
         Machine::new(settings, now)
     }
 

@@ -10,6 +10,7 @@ use std::{
 use headwater::{
     checkpoint::journal::{self, Journal},
     deliver::{
+        Aggregate, Shape,
         errors::{Class, Failure},
         job::{Job, Next, Reply},
     },
@@ -91,6 +92,8 @@ pub struct World {
     agent: Option<Agent>,
     all_names: bool,
     planted: Planted,
+    /// Every third world joins lines.
+    shape: Shape,
     /// Accepted records: their place, and which line.
     accepted: Vec<(Generation, u64, u32)>,
     slow: bool,
@@ -101,6 +104,7 @@ type Check = Result<(), String>;
 impl World {
     pub fn new(seed: u64, planted: Planted) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
+        let joins = seed.is_multiple_of(3);
         let sim = Sim::default();
         sim.state().now = 1_700_000_000_000_000_000;
         sim.state().identity_by_name = planted == Planted::IdentityWithoutInode;
@@ -120,6 +124,11 @@ impl World {
             all_names: random.bool(),
             random,
             planted,
+            shape: Shape {
+                overhead: 10,
+                newline: joins,
+                aggregate: joins.then_some(Aggregate { max_bytes: 200, max_records: 4 }),
+            },
             accepted: Vec::new(),
             slow: false,
         };
@@ -385,7 +394,7 @@ impl World {
                 limits: if unlimited { Limits { buffer: usize::MAX, ..limits } } else { limits },
                 poll_interval: Duration::from_secs(1),
                 max_batches: if unlimited { usize::MAX } else { 5 },
-                record_overhead: 10,
+                shape: self.shape,
                 once: false,
                 hints: self.random.bool(),
             },
@@ -535,7 +544,13 @@ impl World {
             let index = usize::try_from(*index).unwrap();
             let batch = job.batch();
             let id = batch.record_id(index);
-            self.receive(id.generation, id.span.end, batch.record(index), answer_lost)?;
+            let lines: Vec<&[u8]> = batch.record(index).split_inclusive(|b| *b == b'\n').collect();
+            if lines.len() != batch.records[index].count as usize {
+                return Err(format!("{} lines in a record of {}", lines.len(), batch.records[index].count));
+            }
+            for line in lines {
+                self.receive(id.generation, id.span.end, line, answer_lost)?;
+            }
         }
         Ok(())
     }
@@ -545,7 +560,8 @@ impl World {
         let line_id: Option<u32> = text.get(3..9).and_then(|id| id.parse().ok());
         let Some(id) = line_id else { return Err(format!("a record that nobody wrote: {text:?}")) };
         let line = self.lines.get_mut(&id).ok_or_else(|| format!("line {id} was never written"))?;
-        if line.text != text {
+        let added = if self.shape.newline && !line.text.ends_with('\n') { "\n" } else { "" };
+        if text.strip_suffix(added) != Some(&line.text) {
             return Err(format!("line {id} was delivered as {text:?} instead of {:?}", line.text));
         }
         line.delivered += 1;

@@ -3,13 +3,28 @@
 
 use crate::deliver::errors::{self, Class, Failure};
 use aws_credential_types::provider::error::CredentialsError;
-use aws_sdk_kinesis::{error::SdkError, operation::put_records::PutRecordsError};
-use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::DispatchFailure};
+use aws_smithy_runtime_api::client::{
+    orchestrator::HttpResponse,
+    result::{DispatchFailure, SdkError},
+};
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use hyper_util::client::legacy;
 use std::{error::Error, io};
 
+/// Who was asked, for remedies.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::deliver) struct Asked<'a> {
+    /// The permission that the request needs.
+    pub action: &'a str,
+    pub stream: &'a str,
+    pub region: &'a str,
+}
+
 /// What a failed request means.
-pub(super) fn of(error: &SdkError<PutRecordsError, HttpResponse>, stream: &str, region: &str) -> Failure {
+pub(in crate::deliver) fn of<E>(error: &SdkError<E, HttpResponse>, asked: Asked<'_>) -> Failure
+where
+    E: Error + ProvideErrorMetadata + 'static,
+{
     if let Some(cause) = chain(error).find_map(|e| e.downcast_ref::<CredentialsError>()) {
         let mut failure = Failure::new(Class::Credentials, "NoCredentials", words(cause));
         let none = matches!(cause, CredentialsError::CredentialsNotLoaded(_));
@@ -18,21 +33,21 @@ pub(super) fn of(error: &SdkError<PutRecordsError, HttpResponse>, stream: &str, 
     }
     match error {
         SdkError::ServiceError(e) => {
-            let (code, message) = (e.err().meta().code(), e.err().meta().message().unwrap_or_default());
-            of_service(code, message, e.raw().status().as_u16(), stream, region)
+            let (code, message) = (e.err().code(), e.err().message().unwrap_or_default());
+            of_service(code, message, e.raw().status().as_u16(), asked)
         }
-        SdkError::ResponseError(e) => of_service(None, &words(error), e.raw().status().as_u16(), stream, region),
+        SdkError::ResponseError(e) => of_service(None, &words(error), e.raw().status().as_u16(), asked),
         SdkError::TimeoutError(_) => Failure::new(Class::Ambiguous, "Timeout", words(error)),
         SdkError::DispatchFailure(e) => of_dispatch(error, e),
         _ => Failure::new(Class::Hold, "NotSent", words(error)),
     }
 }
 
-fn of_service(code: Option<&str>, message: &str, status: u16, stream: &str, region: &str) -> Failure {
+fn of_service(code: Option<&str>, message: &str, status: u16, asked: Asked<'_>) -> Failure {
     let class = errors::of_request(code, message, status);
     let name = code.map_or_else(|| format!("HTTP {status}"), str::to_owned);
     let mut failure = Failure::new(class, name, errors::tidy(message));
-    failure.remedy = remedy(code.unwrap_or_default(), class, stream, region);
+    failure.remedy = remedy(code.unwrap_or_default(), class, asked);
     failure
 }
 
@@ -60,18 +75,26 @@ const PROVIDER_FAILED: &str =
     "check what gives the credentials: the role to assume, the AWS profile, or the host's instance metadata";
 
 /// What the operator can do about it.
-fn remedy(code: &str, class: Class, stream: &str, region: &str) -> Option<String> {
+fn remedy(code: &str, class: Class, asked: Asked<'_>) -> Option<String> {
+    let Asked { action, stream, region } = asked;
     let remedy = match code {
         "ResourceNotFoundException" => {
             format!("the stream {stream} does not exist in region {region}: create it, or correct stream and region")
         }
         "AccessDeniedException" | "AccessDenied" | "NotAuthorized" => {
-            format!("allow kinesis:PutRecords on the stream {stream} in region {region}")
+            format!("allow {action} on the stream {stream} in region {region}")
+        }
+        "InvalidSourceException" => {
+            format!(
+                "{stream} takes its records from a Kinesis data stream: send to that one, or to one with Direct PUT"
+            )
         }
         "RequestExpired" | "RequestTimeTooSkewed" => "set this host's clock".into(),
         "SignatureDoesNotMatch" | "InvalidSignatureException" => "check the secret key, and this host's clock".into(),
         "ExpiredTokenException" | "ExpiredToken" => "renew the session credentials".into(),
-        _ if code.starts_with("KMS") => format!("allow the use of the key that encrypts the stream {stream}"),
+        _ if code.starts_with("KMS") || code.starts_with("InvalidKMS") => {
+            format!("allow the use of the key that encrypts the stream {stream}")
+        }
         _ if class == Class::Credentials => "check the access key".into(),
         _ => return None,
     };

@@ -1,0 +1,96 @@
+//! Data Firehose: what a `PutRecordBatch` request looks like, and its answer.
+//! Invariant: the data of a record is sent as the batch holds it; joining and line ends are the flow's.
+
+#[cfg(test)]
+mod tests;
+
+use super::{
+    MAX_FIREHOSE_RECORD,
+    put::{self, Answer, Put, ReadyBody, Service, body},
+};
+use crate::{aws::StartError, model::Batch};
+use aws_config::SdkConfig;
+use aws_sdk_firehose::{
+    Client, error::SdkError, operation::put_record_batch::PutRecordBatchError, primitives::Blob, types::Record,
+};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+
+const AFTER_DATA: &[u8] = b"\"}";
+
+/// One delivery stream as a destination.
+pub type FirehoseSink = Put<DeliveryStream>;
+
+impl FirehoseSink {
+    /// Finds region and credentials. Missing credentials are no error, a missing region is.
+    pub async fn connect(options: &super::Firehose) -> Result<Self, StartError> {
+        Self::new(DeliveryStream::new(&options.stream), &options.aws, options.max_in_flight).await
+    }
+}
+
+/// A delivery stream.
+#[derive(Debug)]
+pub struct DeliveryStream {
+    /// As it was given: name or ARN.
+    given: String,
+    /// The name: the service takes no ARN.
+    name: String,
+    /// The end of every body: `],"DeliveryStreamName":"..."}`.
+    tail: Vec<u8>,
+    /// Takes the place of the records until the body is put in.
+    placeholder: Record,
+}
+
+impl DeliveryStream {
+    fn new(given: &str) -> Self {
+        let name = if given.starts_with("arn:") { given.rsplit('/').next().unwrap_or(given) } else { given };
+        let value = serde_json::to_string(name).expect("a string is always JSON");
+        Self {
+            given: given.to_owned(),
+            name: name.to_owned(),
+            tail: format!("],\"DeliveryStreamName\":{value}}}").into_bytes(),
+            placeholder: Record::builder().data(Blob::new("")).build().expect("the data is set"),
+        }
+    }
+}
+
+impl Service for DeliveryStream {
+    type Client = Client;
+    type Error = PutRecordBatchError;
+    const ACTION: &'static str = "firehose:PutRecordBatch";
+
+    fn client(config: &SdkConfig) -> Client {
+        Client::new(config)
+    }
+
+    fn stream(&self) -> &str {
+        &self.given
+    }
+
+    fn region(&self) -> Option<&str> {
+        put::region_of(&self.given)
+    }
+
+    fn max_record_bytes(&self) -> usize {
+        MAX_FIREHOSE_RECORD
+    }
+
+    fn lay_out(&self, out: &mut Vec<u8>, batch: &Batch, which: &[u32]) {
+        let after = |out: &mut Vec<u8>, _| out.extend_from_slice(AFTER_DATA);
+        body::lay_out(out, batch, which, AFTER_DATA.len(), after, &self.tail);
+    }
+
+    async fn call(
+        &self,
+        client: Client,
+        body: ReadyBody,
+    ) -> Result<Vec<Answer>, SdkError<PutRecordBatchError, HttpResponse>> {
+        let request = client.put_record_batch().records(self.placeholder.clone()).delivery_stream_name(&self.name);
+        let output = request.customize().interceptor(body).send().await?;
+        let answers = output.request_responses.into_iter().map(|entry| Answer {
+            accepted: entry.record_id.is_some(),
+            code: entry.error_code,
+            message: entry.error_message,
+        });
+        Ok(answers.collect())
+    }
+}

@@ -1,0 +1,88 @@
+//! The bytes of a request, laid out once, straight from the batch. Knows no network and no service.
+//! Invariant: `lay_out` allocates at most once, and nothing where the buffer was used before.
+
+use crate::model::Batch;
+use bytes::Bytes;
+use std::sync::{Mutex, PoisonError};
+
+const HEAD: &[u8] = b"{\"Records\":[";
+const BEFORE_DATA: &[u8] = b"{\"Data\":\"";
+
+/// Writes a body with these records into `out`, which is emptied first: `{"Records":[{"Data":"` and the data, what
+/// `after` writes of each record (always `after_len` bytes, to the end of the record's object), and `tail`.
+pub(in crate::deliver) fn lay_out(
+    out: &mut Vec<u8>,
+    batch: &Batch,
+    which: &[u32],
+    after_len: usize,
+    after: impl Fn(&mut Vec<u8>, usize),
+    tail: &[u8],
+) {
+    let data = |&index: &u32| base64_simd::STANDARD.encoded_length(batch.record(index as usize).len());
+    let data: usize = which.iter().map(data).sum();
+    let each = BEFORE_DATA.len() + after_len;
+    let length = HEAD.len() + data + which.len() * each + which.len().saturating_sub(1) + tail.len();
+    out.clear();
+    out.reserve(length);
+    out.extend_from_slice(HEAD);
+    for (position, &index) in which.iter().enumerate() {
+        let index = index as usize;
+        if position > 0 {
+            out.push(b',');
+        }
+        out.extend_from_slice(BEFORE_DATA);
+        base64_simd::STANDARD.encode_append(batch.record(index), out);
+        after(out, index);
+    }
+    out.extend_from_slice(tail);
+    debug_assert_eq!(out.len(), length, "what follows the data has the length that was said");
+}
+
+/// Buffers between two requests: a finished request is usually followed by the next one of the same size.
+#[derive(Debug, Default)]
+pub(super) struct Spare(Mutex<Vec<Vec<u8>>>);
+
+/// What an idle flow keeps, at most.
+const SPARE: usize = 2;
+
+impl Spare {
+    pub(super) fn take(&self) -> Vec<u8> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+    }
+
+    /// Takes a body back, if nobody else holds it any more.
+    pub(super) fn give_back(&self, mut body: Bytes) {
+        if !body.is_unique() {
+            return;
+        }
+        body.clear();
+        let mut spare = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if spare.len() < SPARE {
+            spare.push(body.into());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_is_used_again_unless_somebody_still_holds_it() {
+        let spare = Spare::default();
+        let body = |n: usize| Bytes::from(Vec::with_capacity(n));
+        spare.give_back(Bytes::from({
+            let mut v = Vec::with_capacity(1000);
+            v.push(1);
+            v
+        }));
+        let back = spare.take();
+        assert!(back.is_empty() && back.capacity() == 1000);
+        let held = Bytes::from(vec![1; 10]);
+        let other = held.clone();
+        spare.give_back(held);
+        assert_eq!((spare.take().capacity(), other.len()), (0, 10));
+        (0..5).for_each(|_| spare.give_back(body(10)));
+        assert_eq!(spare.0.lock().unwrap().len(), SPARE);
+    }
+}
