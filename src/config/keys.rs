@@ -59,10 +59,11 @@ pub(super) const EMIT: Section = Section { name: "emit", keys: &["json", "csv"] 
 pub(super) const CSV: Section = Section { name: "csv", keys: &["fields", "delimiter"] };
 pub(super) const DESTINATION: Section = Section { name: "destination", keys: &["kinesis", "firehose", "stdout"] };
 pub(super) const KINESIS: Section =
-    Section { name: "kinesis", keys: aws_keys!("stream", "partition_key", "aggregate", "max_in_flight") };
+    Section { name: "kinesis", keys: aws_keys!("stream", "partition_key", "aggregate", "consumers", "max_in_flight") };
 pub(super) const FIREHOSE: Section =
     Section { name: "firehose", keys: aws_keys!("stream", "aggregate", "add_newline", "max_in_flight") };
 pub(super) const AGGREGATE: Section = Section { name: "aggregate", keys: &["max_bytes", "max_records"] };
+pub(super) const PARTITION_KEY: Section = Section { name: "partition_key", keys: &["field", "constant", "on_missing"] };
 pub(super) const STDOUT: Section = Section { name: "stdout", keys: &[] };
 pub(super) const BATCH: Section = Section { name: "batch", keys: &["max_records", "max_bytes", "max_age"] };
 
@@ -83,6 +84,7 @@ pub(super) const ALL: &[&Section] = &[
     &STDOUT,
     &BATCH,
     &AGGREGATE,
+    &PARTITION_KEY,
 ];
 
 /// What to write instead of a key that `section` does not have.

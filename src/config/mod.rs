@@ -6,6 +6,7 @@ mod destination;
 mod env;
 mod flow;
 mod keys;
+mod kinesis;
 mod load;
 mod pattern;
 mod problem;

@@ -38,6 +38,11 @@ impl Value<'_> {
         matches!(self.node.kind, Kind::Scalar(_))
     }
 
+    /// Whether it is nothing, or a list without items.
+    pub(super) fn is_empty(&self) -> bool {
+        self.is_empty_list() || matches!(self.node.kind, Kind::Null)
+    }
+
     /// Whether it is a list without items.
     pub(super) fn is_empty_list(&self) -> bool {
         matches!(&self.node.kind, Kind::Seq(items) if items.is_empty())

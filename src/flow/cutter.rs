@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use crate::{
     flow::machine::Machine,
-    model::{DeadLetter, FileRef, Mark, Now, Print, Span},
+    model::{DeadLetter, FileRef, Mark, Now, Print, RecordId, Span},
     record::{
         ec2,
+        key::Missing,
         pipeline::{Context, Outcome, Pipeline},
         split::{self, At, Flush, Token},
     },
@@ -139,17 +140,12 @@ impl Cutter {
         }
         let open = machine.open_batch();
         let from = open.data().len();
-        let outcome = if self.pipeline.is_raw() {
-            open.data().extend_from_slice(data);
-            if truncated {
-                open.data().push(b'\n');
-            }
-            Outcome::Emit
-        } else {
-            let context =
-                Context { host: &self.host, ec2: &self.ec2, path: &file.path, generation: file.generation, span, now };
-            self.pipeline.run(&context, data, open.data())
-        };
+        let context =
+            Context { host: &self.host, ec2: &self.ec2, path: &file.path, generation: file.generation, span, now };
+        let outcome = self.pipeline.run(&context, data, open.data());
+        if truncated && self.pipeline.is_raw() {
+            open.data().push(b'\n');
+        }
         let dead = match outcome {
             Outcome::Emit => None,
             Outcome::EmitRaw => {
@@ -168,17 +164,27 @@ impl Cutter {
         };
         let size = open.data().len() - from;
         let dead = dead.or_else(|| {
-            (size > self.max_record_bytes).then(|| {
-                open.data().truncate(from);
-                format!("record of {size} bytes, and the destination takes at most {}", self.max_record_bytes)
-            })
+            (size > self.max_record_bytes)
+                .then(|| format!("record of {size} bytes, and the destination takes at most {}", self.max_record_bytes))
         });
-        if let Some(reason) = dead {
-            open.push_dead(DeadLetter { file: file.clone(), span, reason, data: data.to_vec() }, now.mono);
-            return false;
+        let id = RecordId { generation: file.generation, span };
+        let key = match dead {
+            Some(reason) => Err(Missing::DeadLetter { reason }),
+            None => self.pipeline.key(id, &open.data()[from..]),
+        };
+        match key {
+            Ok(key) => {
+                open.push(file, span, from, key, now.mono);
+                return open.is_over();
+            }
+            Err(Missing::Drop) => self.counters.dropped.add(1),
+            Err(Missing::DeadLetter { reason }) => {
+                let dead = DeadLetter { file: file.clone(), span, reason, data: data.to_vec() };
+                open.push_dead(dead, now.mono);
+            }
         }
-        open.push(file, span, from, now.mono);
-        open.is_over()
+        open.data().truncate(from);
+        false
     }
 
     pub(super) fn too_long(

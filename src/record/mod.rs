@@ -4,6 +4,7 @@ pub mod ec2;
 mod emit;
 mod fields;
 pub mod java;
+pub mod key;
 mod parse;
 pub mod pipeline;
 pub mod regex;

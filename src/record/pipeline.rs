@@ -7,6 +7,7 @@ use super::{
     ec2,
     emit::Emitter,
     fields::{Fields, Name, Text, Value},
+    key::{self, Chooser, Missing},
     parse::{Mismatch, Parser},
     text,
 };
@@ -110,6 +111,8 @@ pub struct Pipeline {
     /// The name of the one field that a record is where nothing parses it.
     message: Option<Name>,
     fields: Fields,
+    /// Where partition keys are chosen.
+    key: Option<Chooser>,
 }
 
 /// A step, made ready to run.
@@ -145,6 +148,13 @@ impl Pipeline {
         Self { fields, ..chain }
     }
 
+    /// Chooses a partition key for each record too.
+    #[must_use]
+    pub fn with_key(mut self, key: Option<key::Options>) -> Self {
+        self.key = key.map(|key| Chooser::new(key, &mut self.fields));
+        self
+    }
+
     /// Whether records are sent with their bytes untouched.
     #[must_use]
     pub fn is_raw(&self) -> bool {
@@ -155,6 +165,9 @@ impl Pipeline {
     ///
     /// A parse step reads the record's bytes, whatever the steps before it found, and adds to their fields.
     pub fn run(&mut self, context: &Context<'_>, record: &[u8], out: &mut Vec<u8>) -> Outcome {
+        if let Some(key) = &mut self.key {
+            key.begin();
+        }
         if self.is_raw() {
             out.extend_from_slice(record);
             return Outcome::Emit;
@@ -174,8 +187,16 @@ impl Pipeline {
                 Stage::Add(added) => add(added, context, line, &mut self.fields),
             }
         }
+        if let Some(key) = &mut self.key {
+            key.take(line, &self.fields);
+        }
         self.emitter.write(line, &self.fields, out);
         Outcome::Emit
+    }
+
+    /// The partition key of the record that was run last and is sent as `sent`; nothing where keys are random.
+    pub fn key(&mut self, id: RecordId, sent: &[u8]) -> Result<Option<&str>, Missing> {
+        self.key.as_mut().map(|key| key.key(id, sent)).transpose()
     }
 }
 
