@@ -121,8 +121,10 @@ fn credentials_that_cannot_be_found_hold_the_data() {
     use aws_smithy_runtime_api::client::result::{ConnectorError, SdkError};
     let cause = CredentialsError::not_loaded("no providers in chain provided credentials");
     let error = SdkError::dispatch_failure(ConnectorError::other(cause.into(), None));
-    let failure =
-        verdict::of::<PutRecordsError>(&error, verdict::Asked { action: "a:B", stream: "web", region: "us-east-1" });
+    let failure = verdict::of::<PutRecordsError>(
+        &error,
+        verdict::Asked { action: "a:B", stream: "web", region: "us-east-1", role: Some("r") },
+    );
     assert_eq!(failure.class, Class::Credentials);
     assert!(failure.message.contains("no providers in chain"), "{failure:?}");
     assert!(failure.remedy.unwrap().contains("AWS_ACCESS_KEY_ID"));

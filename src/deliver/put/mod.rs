@@ -129,7 +129,8 @@ impl<S: Service> Put<S> {
         match result {
             Ok(answers) => reply(answers, which.len()),
             Err(error) => {
-                let asked = Asked { action: S::ACTION, stream: self.service.stream(), region: &region };
+                let role = self.aws.role_arn.as_deref();
+                let asked = Asked { action: S::ACTION, stream: self.service.stream(), region: &region, role };
                 let failure = verdict::of(&error, asked);
                 self.stale.fetch_or(failure.class == Class::Credentials, Ordering::Relaxed);
                 Reply::Failed(failure)

@@ -137,6 +137,9 @@ pub(crate) fn check_failures<S: Service>(connect: impl AsyncFn(Aws) -> Put<S>, a
     check(Some((503, "")), Class::Throttled, "HTTP 503", "");
     check(Some((502, "<html>")), Class::Ambiguous, "HTTP 502", "");
     check(Some((403, "<html>")), Class::Hold, "HTTP 403", "");
+    let xml = "<Error><Code>SignatureDoesNotMatch</Code><Message>It does not match.</Message></Error>";
+    check(Some((403, xml)), Class::Credentials, "SignatureDoesNotMatch", "check the secret key");
+    check(Some((200, xml)), Class::Ambiguous, "HTTP 200", "");
     check(Some((200, "<html>")), Class::Ambiguous, "HTTP 200", "");
     check(Some((200, accepted)), Class::Ambiguous, "UnreadableReply", "");
     check(Some((200, "{}")), Class::Ambiguous, "UnreadableReply", "");

@@ -18,6 +18,8 @@ pub(in crate::deliver) struct Asked<'a> {
     pub action: &'a str,
     pub stream: &'a str,
     pub region: &'a str,
+    /// The role whose credentials sign.
+    pub role: Option<&'a str>,
 }
 
 /// What a failed request means.
@@ -28,27 +30,48 @@ where
     if let Some(cause) = chain(error).find_map(|e| e.downcast_ref::<CredentialsError>()) {
         let mut failure = Failure::new(Class::Credentials, "NoCredentials", words(cause));
         let none = matches!(cause, CredentialsError::CredentialsNotLoaded(_));
-        failure.remedy = Some(if none { NO_CREDENTIALS } else { PROVIDER_FAILED }.into());
+        failure.remedy = Some(match asked.role {
+            Some(role) if !none => {
+                format!("let this host's identity assume {role}: sts:AssumeRole here, trust and external_id there")
+            }
+            _ if none => NO_CREDENTIALS.into(),
+            _ => PROVIDER_FAILED.into(),
+        });
         return failure;
     }
     match error {
         SdkError::ServiceError(e) => {
             let (code, message) = (e.err().code(), e.err().message().unwrap_or_default());
-            of_service(code, message, e.raw().status().as_u16(), asked)
+            of_service(code, message, e.raw(), asked)
         }
-        SdkError::ResponseError(e) => of_service(None, &words(error), e.raw().status().as_u16(), asked),
+        SdkError::ResponseError(e) => of_service(None, &words(error), e.raw(), asked),
         SdkError::TimeoutError(_) => Failure::new(Class::Ambiguous, "Timeout", words(error)),
         SdkError::DispatchFailure(e) => of_dispatch(error, e),
         _ => Failure::new(Class::Hold, "NotSent", words(error)),
     }
 }
 
-fn of_service(code: Option<&str>, message: &str, status: u16, asked: Asked<'_>) -> Failure {
+fn of_service(code: Option<&str>, message: &str, raw: &HttpResponse, asked: Asked<'_>) -> Failure {
+    let (body, status) = (raw.body().bytes().unwrap_or_default(), raw.status().as_u16());
+    // Some front ends answer JSON with XML, which the SDK cannot read.
+    let xml = if code.is_none() && status >= 400 { xml_error(body) } else { None };
+    let (code, message) = xml.map_or((code, message), |(code, message)| (Some(code), message));
     let class = errors::of_request(code, message, status);
     let name = code.map_or_else(|| format!("HTTP {status}"), str::to_owned);
     let mut failure = Failure::new(class, name, errors::tidy(message));
     failure.remedy = remedy(code.unwrap_or_default(), class, asked);
     failure
+}
+
+/// Code and message of `<Error><Code>..</Code><Message>..</Message></Error>`, wherever in the body it stands.
+fn xml_error(body: &[u8]) -> Option<(&str, &str)> {
+    let text = std::str::from_utf8(body).ok()?;
+    let element = |name: &str| {
+        let (_, rest) = text.split_once(&format!("<{name}>"))?;
+        rest.split_once(&format!("</{name}>")).map(|(content, _)| content)
+    };
+    let code = element("Code").filter(|code| code.len() < 100 && code.bytes().all(|b| b.is_ascii_alphanumeric()))?;
+    Some((code, element("Message").unwrap_or_default()))
 }
 
 /// No response came back. `error` is the whole, `failure` the part of it that says where it happened.
@@ -72,11 +95,11 @@ const NO_CREDENTIALS: &str =
     "give the host a role, set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name an AWS profile";
 
 const PROVIDER_FAILED: &str =
-    "check what gives the credentials: the role to assume, the AWS profile, or the host's instance metadata";
+    "check what gives the credentials: the AWS profile, the web identity token, or the host's instance metadata";
 
 /// What the operator can do about it.
 fn remedy(code: &str, class: Class, asked: Asked<'_>) -> Option<String> {
-    let Asked { action, stream, region } = asked;
+    let Asked { action, stream, region, .. } = asked;
     let remedy = match code {
         "ResourceNotFoundException" => {
             format!("the stream {stream} does not exist in region {region}: create it, or correct stream and region")

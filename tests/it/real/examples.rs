@@ -13,7 +13,7 @@ use crate::support::{
 /// An example: a log with its text, and what the stream then holds (`@` stands for the logs' folder).
 type Case = (&'static str, &'static [(&'static str, &'static str)], &'static [&'static str]);
 
-const CASES: [Case; 5] = [
+const CASES: [Case; 6] = [
     (
         "csv-output.yaml",
         &[("sensors/a.txt", "time sensor value\n---- ------ -----\n10:00 t1 20.5\nbroken\n10:01 t1 -3\n")],
@@ -28,6 +28,15 @@ const CASES: [Case; 5] = [
         "json-app.yaml",
         &[("app/events.log", "{\"n\":1.10}\nnot json\n"), ("app/audit.log", "who did what\n")],
         &["{\"n\":1.10,\"environment\":\"production\",\"host\":", "who did what\n"],
+    ),
+    (
+        "nginx-to-firehose.yaml",
+        &[(
+            "nginx/access.log",
+            "::1 - - [20/Nov/2026:10:00:00 +0000] \"GET /a HTTP/1.1\" 200 5 \"-\" \"curl\"\n\
+             ::1 - - [20/Nov/2026:10:00:00 +0000] \"GET /b HTTP/1.1\" 404 0 \"-\" \"curl\"\n",
+        )],
+        &["access.log\"}\n{\"host\":\"::1\",\"ident\""],
     ),
     (
         "nginx-to-kinesis.yaml",
@@ -72,7 +81,7 @@ fn every_example_is_run_and_delivers_what_it_says() {
             fs::write(path, content).expect("the log can be written");
         }
         let mut once = command(&site, &["run", "--once"]);
-        once.env("AWS_REGION", "eu-west-1").env("AWS_ENDPOINT_URL_KINESIS", kinesis.url());
+        once.env("AWS_REGION", "eu-west-1").env("AWS_ENDPOINT_URL", kinesis.url());
         let mut records: Vec<String> = if name.contains("stdout") {
             let said = String::from_utf8(output(once).stdout).expect("the log was text");
             said.split_inclusive('\n').map(str::to_owned).collect()

@@ -1,11 +1,13 @@
 //! The real binary, driven from outside: `headwater` as a process, real files, a Kinesis with faults.
 
+mod access;
 mod commands;
 mod content;
 mod disk;
 mod errors;
 mod examples;
 mod files;
+mod firehose;
 mod folders;
 mod follow;
 mod logrotate;

@@ -1,4 +1,4 @@
-//! A Kinesis that breaks on request: an HTTP/1.1 server on a loopback address of its own, with or without TLS.
+//! A Kinesis (or a Firehose) that breaks on request: an HTTP/1.1 server on a loopback address of its own, with or without TLS.
 //! What it takes and sees is in its `Ledger`. A thread for each connection, so that one bad answer delays no other.
 //! Invariant: a record that was taken while its answer was spoilt is in `Ledger::doubtful`.
 
@@ -10,14 +10,14 @@ use std::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU8, Ordering},
     },
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use serde_json::json;
 
 use super::{
     SOON, http,
-    ledger::{Ledger, Verdict, refusal, shard_id},
+    ledger::{FIREHOSE, KINESIS, Ledger, Signed, Verdict, refusal, shard_id},
     pause, until,
 };
 
@@ -310,21 +310,29 @@ fn decide(ledger: &mut Ledger, head: &http::Head, body: &[u8], fault: &Fault, sh
     if let Fault::Refuse(status, code, message) = fault {
         return refusal(*status, code, message);
     }
-    if !head.header("authorization").is_some_and(|a| a.starts_with("AWS4-HMAC-SHA256 ")) {
+    let Some(signed) = head.header("authorization").and_then(signed) else {
         ledger.violations.push("a request without a signature".into());
         return refusal(403, "MissingAuthenticationTokenException", "Missing Authentication Token");
-    }
-    let operation = head.header("x-amz-target").and_then(|t| t.strip_prefix("Kinesis_20131202."));
-    let verdict = match operation {
-        Some("PutRecords") => ledger.put_records(body, fault, shards),
-        Some("ListShards") => {
+    };
+    ledger.signed.push(signed);
+    let target = head.header("x-amz-target").unwrap_or("none");
+    let verdict = match [&KINESIS, &FIREHOSE].into_iter().find(|api| api.target == target) {
+        Some(api) => ledger.put(api, body, fault, shards),
+        None if target == "Kinesis_20131202.ListShards" => {
             let shards: Vec<_> = (0..shards).map(|s| json!({ "ShardId": shard_id(s) })).collect();
             (200, json!({ "Shards": shards }).to_string())
         }
-        other => refusal(400, "UnknownOperationException", other.unwrap_or("none")),
+        None => refusal(400, "UnknownOperationException", target),
     };
     if let Fault::TakeButAnswer(status) = fault {
         return refusal(*status, "InternalFailure", "Internal service failure.");
     }
     verdict
+}
+
+/// Who signed, by the header `AWS4-HMAC-SHA256 Credential=KEY/DATE/REGION/SERVICE/aws4_request, ...`.
+fn signed(authorization: &str) -> Option<Signed> {
+    let mut scope = authorization.strip_prefix("AWS4-HMAC-SHA256 Credential=")?.split('/');
+    let (key, _, region) = (scope.next()?.to_owned(), scope.next()?, scope.next()?.to_owned());
+    Some(Signed { at: SystemTime::now(), key, region })
 }

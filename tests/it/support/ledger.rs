@@ -1,7 +1,7 @@
-//! What the stream took, and what it saw. Knows nothing of connections and answers.
+//! What the stream took, and what it saw; a data stream and a delivery stream alike. Knows nothing of connections.
 //! Invariant: a record is in `accepted` exactly as often as the stream took it, whatever the client was told.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, time::SystemTime};
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -12,9 +12,57 @@ use super::faults::Fault;
 #[derive(Clone, Debug)]
 pub(crate) struct Accepted {
     pub(crate) data: Vec<u8>,
+    /// Empty where the service knows none.
     pub(crate) partition_key: String,
     pub(crate) shard: usize,
 }
+
+/// A signature on a request: when it came, and whose key signed for which region.
+#[derive(Clone, Debug)]
+pub(crate) struct Signed {
+    pub(crate) at: SystemTime,
+    pub(crate) key: String,
+    pub(crate) region: String,
+}
+
+/// How a service's records look, and how many it takes.
+pub(crate) struct Api {
+    /// The value of `x-amz-target`.
+    pub(crate) target: &'static str,
+    /// A record has a partition key.
+    keyed: bool,
+    /// Most bytes of a record, its key included.
+    record: usize,
+    /// Most bytes of a request.
+    request: usize,
+    /// What it says to a record that is one too many for now.
+    busy: &'static str,
+    results: &'static str,
+    failed: &'static str,
+    number: &'static str,
+}
+
+pub(crate) const KINESIS: Api = Api {
+    target: "Kinesis_20131202.PutRecords",
+    keyed: true,
+    record: 1 << 20,
+    request: 10 << 20,
+    busy: "ProvisionedThroughputExceededException",
+    results: "Records",
+    failed: "FailedRecordCount",
+    number: "SequenceNumber",
+};
+
+pub(crate) const FIREHOSE: Api = Api {
+    target: "Firehose_20150804.PutRecordBatch",
+    keyed: false,
+    record: 1_024_000,
+    request: 4 << 20,
+    busy: "ServiceUnavailableException",
+    results: "RequestResponses",
+    failed: "FailedPutCount",
+    number: "RecordId",
+};
 
 /// Everything that happened at the stream since it began.
 #[derive(Default)]
@@ -31,13 +79,15 @@ pub(crate) struct Ledger {
     pub(crate) refused: u64,
     /// Most requests under way at once.
     pub(crate) most_at_once: u64,
+    /// Who signed the requests that had a signature, one a request.
+    pub(crate) signed: Vec<Signed>,
     /// What a client did that the service would not have let pass.
     pub(crate) violations: Vec<String>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct PutRecords<'a> {
+struct Put<'a> {
     #[serde(borrow)]
     records: Vec<Entry<'a>>,
 }
@@ -47,7 +97,7 @@ struct PutRecords<'a> {
 struct Entry<'a> {
     #[serde(borrow)]
     data: Cow<'a, str>,
-    partition_key: String,
+    partition_key: Option<String>,
 }
 
 /// What the service answers: a status and a body.
@@ -64,13 +114,20 @@ impl Ledger {
         self.accepted.iter().map(|a| a.data.clone()).collect()
     }
 
-    /// Handles a `PutRecords` body under a fault and says what to answer.
-    pub(crate) fn put_records(&mut self, body: &[u8], fault: &Fault, shards: usize) -> Verdict {
-        let Some(records) = decode(body) else {
-            self.violations.push("a body that is not a PutRecords request".into());
-            return refusal(400, "SerializationException", "not a PutRecords request");
+    /// The lines of every record taken, with their ends.
+    pub(crate) fn lines(&self) -> Vec<Vec<u8>> {
+        lines(self.accepted.iter().map(|a| &a.data))
+    }
+
+    /// Handles a body with records under a fault and says what to answer.
+    pub(crate) fn put(&mut self, api: &Api, body: &[u8], fault: &Fault, shards: usize) -> Verdict {
+        let Some(records) = decode(body).filter(|records| records.iter().all(|(_, key)| key.is_some() == api.keyed))
+        else {
+            self.violations.push(format!("a body that is not of {}", api.target));
+            return refusal(400, "SerializationException", "not such a request");
         };
-        if let Some(wrong) = violation(&records) {
+        let records: Vec<_> = records.into_iter().map(|(data, key)| (data, key.unwrap_or_default())).collect();
+        if let Some(wrong) = violation(api, &records) {
             self.violations.push(wrong.clone());
             return refusal(400, "ValidationException", &wrong);
         }
@@ -86,21 +143,26 @@ impl Ledger {
             .map(|(index, (data, partition_key))| {
                 self.attempts += 1;
                 let shard = shard_of(&partition_key, shards);
-                if let Some((code, message)) = refused(fault, index, self.attempts, shard) {
+                if let Some((code, message)) = refused(api, fault, index, self.attempts, shard) {
                     failed += 1;
                     return json!({ "ErrorCode": code, "ErrorMessage": message });
                 }
                 self.accepted.push(Accepted { data, partition_key, shard });
-                json!({ "SequenceNumber": format!("{:056}", self.accepted.len()), "ShardId": shard_id(shard) })
+                json!({ api.number: format!("{:056}", self.accepted.len()), "ShardId": shard_id(shard) })
             })
             .collect();
         self.refused += failed;
-        (200, json!({ "FailedRecordCount": failed, "Records": results }).to_string())
+        (200, json!({ api.failed: failed, api.results: results }).to_string())
     }
 }
 
+/// Records cut into lines, their ends kept.
+pub(crate) fn lines<'a>(records: impl IntoIterator<Item = &'a Vec<u8>>) -> Vec<Vec<u8>> {
+    records.into_iter().flat_map(|r| r.split_inclusive(|b| *b == b'\n')).map(<[u8]>::to_vec).collect()
+}
+
 /// Whether this fault refuses this one record, and with which words.
-fn refused(fault: &Fault, index: usize, attempt: u64, shard: usize) -> Option<(&'static str, String)> {
+fn refused(api: &Api, fault: &Fault, index: usize, attempt: u64, shard: usize) -> Option<(&'static str, String)> {
     let throttled = match fault {
         Fault::ThrottleEach(n) => attempt.is_multiple_of(*n),
         Fault::ThrottleShard(hot) => shard == *hot,
@@ -109,29 +171,29 @@ fn refused(fault: &Fault, index: usize, attempt: u64, shard: usize) -> Option<(&
     };
     let id = shard_id(shard);
     let message = format!("Rate exceeded for shard {id} in stream logs under account 111122223333.");
-    throttled.then_some(("ProvisionedThroughputExceededException", message))
+    throttled.then_some((api.busy, message))
 }
 
-fn decode(body: &[u8]) -> Option<Vec<(Vec<u8>, String)>> {
-    let request: PutRecords = serde_json::from_slice(body).ok()?;
+fn decode(body: &[u8]) -> Option<Vec<(Vec<u8>, Option<String>)>> {
+    let request: Put = serde_json::from_slice(body).ok()?;
     let decode = |e: Entry| Some((base64_simd::STANDARD.decode_to_vec(e.data.as_bytes()).ok()?, e.partition_key));
     request.records.into_iter().map(decode).collect()
 }
 
-/// The limits of the service (1 MiB a record, 500 records, 10 MiB, keys of 1 to 256 characters).
-fn violation(records: &[(Vec<u8>, String)]) -> Option<String> {
+/// The limits of the service (500 records, its sizes, keys of 1 to 256 characters).
+fn violation(api: &Api, records: &[(Vec<u8>, String)]) -> Option<String> {
     if records.is_empty() || records.len() > 500 {
         return Some(format!("{} records in one request", records.len()));
     }
     let sizes = || records.iter().map(|(data, key)| data.len() + key.len());
-    if let Some(size) = sizes().find(|s| *s > 1 << 20) {
+    if let Some(size) = sizes().find(|s| *s > api.record) {
         return Some(format!("a record of {size} bytes"));
     }
-    if sizes().sum::<usize>() > 10 << 20 {
+    if sizes().sum::<usize>() > api.request {
         return Some(format!("a request of {} bytes", sizes().sum::<usize>()));
     }
     let key_length = |key: &str| (1..=256).contains(&key.chars().count());
-    (!records.iter().all(|(_, key)| key_length(key))).then(|| "a partition key of a wrong length".into())
+    (api.keyed && !records.iter().all(|(_, key)| key_length(key))).then(|| "a partition key of a wrong length".into())
 }
 
 /// Which shard a key goes to. Even, and the same each time; that the real service hashes otherwise plays no part here.

@@ -3,8 +3,10 @@
 
 pub(crate) mod agent;
 pub(crate) mod faults;
+pub(crate) mod givers;
 mod http;
 pub(crate) mod ledger;
+pub(crate) mod moto;
 pub(crate) mod notify;
 pub(crate) mod proxy;
 mod self_test;
