@@ -3,7 +3,7 @@
 use super::{
     aws::{is_account, is_lower_or_dash, of_destination, region},
     keys,
-    kinesis::{consumers, of_delivery, partition_key},
+    kinesis::{Flow, consumers, of_delivery, partition_key},
     read::{Map, Reader, Value},
     value,
 };
@@ -26,12 +26,10 @@ impl From<Destination> for Target {
 }
 
 /// Reads `destination:`.
-///
-/// `has_steps`: the records are processed, so that they have fields.
-pub(super) fn destination(r: &mut Reader<'_>, value: &Value<'_>, defaults: &Aws, has_steps: bool) -> Option<Target> {
+pub(super) fn destination(r: &mut Reader<'_>, value: &Value<'_>, defaults: &Aws, flow: Flow<'_>) -> Option<Target> {
     let map = r.map(value, &keys::DESTINATION)?;
     let written = map.present(keys::DESTINATION.keys);
-    let kinesis = map.get("kinesis").map(|value| kinesis(r, &value, defaults, has_steps));
+    let kinesis = map.get("kinesis").map(|value| kinesis(r, &value, defaults, flow));
     let stdout = map.get("stdout").map(|value| r.map(&value, &keys::STDOUT).map(|_| Destination::Stdout.into()));
     let firehose = map.get("firehose").map(|value| firehose(r, &value, defaults).map(Target::from));
     match written.len() {
@@ -49,11 +47,11 @@ pub(super) fn destination(r: &mut Reader<'_>, value: &Value<'_>, defaults: &Aws,
     }
 }
 
-fn kinesis(r: &mut Reader<'_>, value: &Value<'_>, defaults: &Aws, has_steps: bool) -> Option<Target> {
+fn kinesis(r: &mut Reader<'_>, value: &Value<'_>, defaults: &Aws, flow: Flow<'_>) -> Option<Target> {
     let map = r.map(value, &keys::KINESIS)?;
     let stream = stream(r, &map, &Service { name: "kinesis", resource: "stream", longest: 128 });
     let aws = of_destination(r, &map, defaults);
-    let key = map.get("partition_key").and_then(|value| partition_key(r, &value, has_steps));
+    let key = map.get("partition_key").and_then(|value| partition_key(r, &value, flow));
     let aggregate = map.get("aggregate").and_then(|value| aggregate(r, &value, Aggregate::KPL, MAX_KINESIS_RECORD));
     consumers(r, &map, aggregate.is_some());
     let (partition_key, max_in_flight) = (of_delivery(key.as_ref()), max_in_flight(r, &map));
@@ -243,6 +241,7 @@ mod tests {
             ("record_hash", 32, true),
             ("{ constant: four }", 4, true),
             ("{ constant: é }", 2, true),
+            ("{ template: '${host}-${flow}', on_missing: dead_letter }", 768, true),
         ] {
             let (kinesis, config) = of_kinesis(&format!("partition_key: {key}"));
             let expected = if chosen { PartitionKey::Chosen { max_bytes: bytes } } else { PartitionKey::Random };
@@ -274,16 +273,18 @@ mod tests {
 
     #[test]
     fn what_is_wrong_with_keys_is_said_with_a_remedy() {
-        insta::assert_snapshot!(bad("kinesis: { stream: a, partition_key: md5 }"), @r#"a.yaml:6:44: flows[0].destination.kinesis.partition_key: "md5" is not known; write random, record_hash, { field: NAME } or { constant: TEXT }"#);
+        insta::assert_snapshot!(bad("kinesis: { stream: a, partition_key: md5 }"), @r#"a.yaml:6:44: flows[0].destination.kinesis.partition_key: "md5" is not known; write random, record_hash, or a mapping with field, template or constant"#);
         insta::assert_snapshot!(bad("kinesis: { stream: a, partition_key: { constant: '' } }"), @r#"a.yaml:6:56: flows[0].destination.kinesis.partition_key.constant: "" is no key; it has 1 to 256 characters"#);
         insta::assert_snapshot!(bad("kinesis: { stream: a, partition_key: { field: client } }"), @"a.yaml:6:53: flows[0].destination.kinesis.partition_key.field: names a field, but no step of `process` finds any; add one, like `- parse: json`");
         insta::assert_snapshot!(bad("kinesis: { stream: a, partition_key: { field: '', on_missing: keep, x: 1 } }"), @r#"
         a.yaml:6:53: flows[0].destination.kinesis.partition_key.field: "" is no name of a field; write one
         a.yaml:6:69: flows[0].destination.kinesis.partition_key.on_missing: "keep" is not known; write random or drop or dead_letter
-        a.yaml:6:75: flows[0].destination.kinesis.partition_key.x: unknown key; known here: field, constant, on_missing
+        a.yaml:6:75: flows[0].destination.kinesis.partition_key.x: unknown key; known here: field, template, constant, on_missing
         "#);
-        insta::assert_snapshot!(bad("kinesis: { stream: a, partition_key: {} }"), @"a.yaml:6:44: flows[0].destination.kinesis.partition_key: names no single source of keys; write exactly one of field and constant");
-        insta::assert_snapshot!(bad("kinesis: { stream: a, partition_key: { field: a, constant: b } }"), @"a.yaml:6:44: flows[0].destination.kinesis.partition_key: names no single source of keys; write exactly one of field and constant");
+        insta::assert_snapshot!(bad("kinesis: { stream: a, partition_key: { template: '${fields.user}-${hots}' } }"), @"a.yaml:6:56: flows[0].destination.kinesis.partition_key.template: unknown variable `${hots}`; did you mean `${host}`?");
+        insta::assert_snapshot!(bad("kinesis: { stream: a, partition_key: { template: '${fields.user}' } }"), @"a.yaml:6:56: flows[0].destination.kinesis.partition_key.template: names a field, but no step of `process` finds any; add one, like `- parse: json`");
+        insta::assert_snapshot!(bad("kinesis: { stream: a, partition_key: {} }"), @"a.yaml:6:44: flows[0].destination.kinesis.partition_key: names no single source of keys; write exactly one of field, template and constant");
+        insta::assert_snapshot!(bad("kinesis: { stream: a, partition_key: { field: a, constant: b } }"), @"a.yaml:6:44: flows[0].destination.kinesis.partition_key: names no single source of keys; write exactly one of field, template and constant");
         insta::assert_snapshot!(bad("kinesis: { stream: a, aggregate: { max_bytes: 2MiB } }"), @r#"a.yaml:6:53: flows[0].destination.kinesis.aggregate.max_bytes: "2MiB" is out of range; it must be 1B to 1MiB"#);
         insta::assert_snapshot!(bad("kinesis: { stream: a, consumers: [kcl, spark] }"), @r#"a.yaml:6:46: flows[0].destination.kinesis.consumers[1]: "spark" is not known; write kcl or firehose or beam or flink_legacy or flink or lambda or sdk or pinot or fluentd or logstash"#);
     }

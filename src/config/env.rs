@@ -1,7 +1,7 @@
 //! `${NAME}` in values: variables of the environment, and in templates those of a record. Knows neither keys nor files.
 //! Invariant: no error text holds the value of a variable.
 
-use crate::record::pipeline::{Part, Template};
+use crate::record::template::{Ec2, Part, Template, Variable};
 
 use super::keys::nearest;
 
@@ -42,34 +42,62 @@ pub(super) fn expand(written: &str, env: Env<'_>) -> Result<Expanded, Vec<String
     if wrong.is_empty() { Ok(out) } else { Err(wrong) }
 }
 
-/// The variables of a record, with what they stand for.
-pub(super) const VARIABLES: [(&str, Part); 5] = [
-    ("host", Part::Host),
-    ("file.path", Part::FilePath),
-    ("file.name", Part::FileName),
-    ("record.id", Part::RecordId),
-    ("record.offset", Part::RecordOffset),
+/// The variables of a record that are one word, with what they stand for.
+const VARIABLES: [(&str, Variable); 14] = [
+    ("host", Variable::Host),
+    ("file.path", Variable::FilePath),
+    ("file.name", Variable::FileName),
+    ("record.id", Variable::RecordId),
+    ("record.offset", Variable::RecordOffset),
+    ("now", Variable::Now),
+    ("now.unix_ms", Variable::NowUnixMs),
+    ("ec2.instance_id", Variable::Ec2(Ec2::InstanceId)),
+    ("ec2.instance_type", Variable::Ec2(Ec2::InstanceType)),
+    ("ec2.image_id", Variable::Ec2(Ec2::ImageId)),
+    ("ec2.account_id", Variable::Ec2(Ec2::AccountId)),
+    ("ec2.region", Variable::Ec2(Ec2::Region)),
+    ("ec2.availability_zone", Variable::Ec2(Ec2::AvailabilityZone)),
+    ("ec2.private_ip", Variable::Ec2(Ec2::PrivateIp)),
 ];
 
-/// Reads a value of `add`: lower-case names are of the record, others of the environment. All mistakes at once.
-pub(super) fn template(written: &str, env: Env<'_>) -> Result<Template, Vec<String>> {
+/// All of them as people write them.
+pub(super) fn variables() -> impl Iterator<Item = &'static str> + Clone {
+    VARIABLES.iter().map(|(name, _)| *name).chain(["flow", "fields.NAME", "ec2.tag.NAME"])
+}
+
+fn variable(name: &str, flow: &str) -> Option<Part> {
+    if name == "flow" {
+        return Some(Part::Text(flow.to_owned()));
+    }
+    let after = |prefix| name.strip_prefix(prefix).filter(|rest: &&str| !rest.is_empty());
+    if let Some(field) = after("fields.") {
+        return Some(Part::Field(field.to_owned()));
+    }
+    if let Some(tag) = after("ec2.tag.") {
+        return Some(Part::Variable(Variable::Ec2Tag(tag.to_owned())));
+    }
+    VARIABLES.iter().find(|(known, _)| *known == name).map(|(_, variable)| Part::Variable(variable.clone()))
+}
+
+/// Reads a text of `add` in a flow of this name: lower-case names are of the record, others of the environment. All mistakes
+/// at once.
+pub(super) fn template(written: &str, env: Env<'_>, flow: &str) -> Result<Template, Vec<String>> {
     let (mut parts, mut wrong) = (Vec::new(), Vec::new());
     let mut literal = String::new();
     for piece in pieces(written) {
         match piece {
             Piece::Text(text) => literal.push_str(text),
             Piece::Unclosed => wrong.push(UNCLOSED.to_owned()),
-            Piece::Variable(name) if name.starts_with(|c: char| c.is_ascii_lowercase()) => {
-                match VARIABLES.iter().find(|(known, _)| *known == name) {
-                    Some((_, part)) => {
-                        if !literal.is_empty() {
-                            parts.push(Part::Text(std::mem::take(&mut literal)));
-                        }
-                        parts.push(part.clone());
+            Piece::Variable(name) if name.starts_with(|c: char| c.is_ascii_lowercase()) => match variable(name, flow) {
+                Some(Part::Text(text)) => literal.push_str(&text),
+                Some(part) => {
+                    if !literal.is_empty() {
+                        parts.push(Part::Text(std::mem::take(&mut literal)));
                     }
-                    None => wrong.push(unknown_variable(name)),
+                    parts.push(part);
                 }
-            }
+                None => wrong.push(unknown_variable(name)),
+            },
             Piece::Variable(inside) => match environment(inside, env) {
                 Ok((text, _)) => literal.push_str(&text),
                 Err(text) => wrong.push(text),
@@ -83,7 +111,7 @@ pub(super) fn template(written: &str, env: Env<'_>) -> Result<Template, Vec<Stri
 }
 
 fn unknown_variable(name: &str) -> String {
-    let known = VARIABLES.iter().map(|(known, _)| *known);
+    let known = variables();
     if let Some(near) = nearest(name, known.clone()) {
         return format!("unknown variable `${{{name}}}`; did you mean `${{{near}}}`?");
     }

@@ -39,7 +39,18 @@ pub(super) const SOURCE: Section = Section {
     ],
 };
 pub(super) const MULTILINE: Section = Section { name: "multiline", keys: &["start", "timeout", "max_lines"] };
-pub(super) const STEP: Section = Section { name: "a step of process", keys: &["parse", "add", "emit"] };
+pub(super) const STEP: Section = Section {
+    name: "a step of process",
+    keys: &["parse", "add", "remove", "keep", "rename", "drop_if", "keep_if", "redact", "single_line", "limit", "emit"],
+};
+pub(super) const CONDITION: Section = Section {
+    name: "a condition",
+    keys: &["field", "equals", "in", "matches", "gt", "ge", "lt", "le", "exists", "any", "all", "not"],
+};
+pub(super) const REDACT: Section = Section { name: "redact", keys: &["field", "pattern", "replacement", "hash"] };
+pub(super) const HASH: Section = Section { name: "hash", keys: &["key"] };
+pub(super) const SINGLE_LINE: Section = Section { name: "single_line", keys: &["join", "trim"] };
+pub(super) const LIMIT: Section = Section { name: "limit", keys: &["one_in", "per_second"] };
 pub(super) const PARSE: Section = Section {
     name: "parse",
     keys: &[
@@ -55,15 +66,17 @@ pub(super) const PARSE: Section = Section {
         "syslog_rfc5424",
     ],
 };
-pub(super) const EMIT: Section = Section { name: "emit", keys: &["json", "csv"] };
-pub(super) const CSV: Section = Section { name: "csv", keys: &["fields", "delimiter"] };
+pub(super) const EMIT: Section = Section { name: "emit", keys: &["json", "csv", "raw"] };
+pub(super) const JSON: Section = Section { name: "json", keys: &["pretty"] };
+pub(super) const CSV: Section = Section { name: "csv", keys: &["fields", "delimiter", "quote", "null"] };
 pub(super) const DESTINATION: Section = Section { name: "destination", keys: &["kinesis", "firehose", "stdout"] };
 pub(super) const KINESIS: Section =
     Section { name: "kinesis", keys: aws_keys!("stream", "partition_key", "aggregate", "consumers", "max_in_flight") };
 pub(super) const FIREHOSE: Section =
     Section { name: "firehose", keys: aws_keys!("stream", "aggregate", "add_newline", "max_in_flight") };
 pub(super) const AGGREGATE: Section = Section { name: "aggregate", keys: &["max_bytes", "max_records"] };
-pub(super) const PARTITION_KEY: Section = Section { name: "partition_key", keys: &["field", "constant", "on_missing"] };
+pub(super) const PARTITION_KEY: Section =
+    Section { name: "partition_key", keys: &["field", "template", "constant", "on_missing"] };
 pub(super) const STDOUT: Section = Section { name: "stdout", keys: &[] };
 pub(super) const BATCH: Section = Section { name: "batch", keys: &["max_records", "max_bytes", "max_age"] };
 
@@ -76,7 +89,13 @@ pub(super) const ALL: &[&Section] = &[
     &MULTILINE,
     &STEP,
     &PARSE,
+    &CONDITION,
+    &REDACT,
+    &HASH,
+    &SINGLE_LINE,
+    &LIMIT,
     &EMIT,
+    &JSON,
     &CSV,
     &DESTINATION,
     &KINESIS,

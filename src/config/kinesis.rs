@@ -9,38 +9,53 @@ use crate::{
     record::key::{self, OnMissing, Source},
 };
 
+/// What a destination must know of its flow.
+#[derive(Clone, Copy)]
+pub(super) struct Flow<'a> {
+    pub(super) name: &'a str,
+    /// Its records are processed, so that they have fields.
+    pub(super) has_steps: bool,
+}
+
 /// Reads `partition_key`: nothing where it is random. What is wrong was reported.
-pub(super) fn partition_key(r: &mut Reader<'_>, value: &Value<'_>, has_steps: bool) -> Option<key::Options> {
+pub(super) fn partition_key(r: &mut Reader<'_>, value: &Value<'_>, flow: Flow<'_>) -> Option<key::Options> {
     const WORDS: [(&str, Option<Source>); 2] = [("random", None), ("record_hash", Some(Source::RecordHash))];
     if value.is_scalar() {
         let source = r.value(value, |text| match WORDS.iter().find(|(word, _)| *word == text) {
             Some((_, source)) => Ok(source.clone()),
-            None => Err("is not known; write random, record_hash, { field: NAME } or { constant: TEXT }".to_owned()),
+            None => {
+                Err("is not known; write random, record_hash, or a mapping with field, template or constant".to_owned())
+            }
         })?;
         return Some(key::Options { source: source?, on_missing: OnMissing::default() });
     }
     let map = r.map(value, &keys::PARTITION_KEY)?;
     let rules = [("random", OnMissing::Random), ("drop", OnMissing::Drop), ("dead_letter", OnMissing::DeadLetter)];
     let on_missing = r.choice(&map, "on_missing", &rules);
-    let source = match map.present(&["field", "constant"])[..] {
-        ["field"] => {
-            let (written, name) = (map.get("field")?, r.key(&map, "field", field)?);
-            if !has_steps {
-                r.problem(&written, "names a field, but no step of `process` finds any; add one, like `- parse: json`");
-            }
-            Source::Field(name)
-        }
-        ["constant"] => {
-            if let Some(written) = map.get("on_missing") {
-                r.warning(&written, "has no effect: a constant key is never missing");
-            }
-            Source::Constant(r.key(&map, "constant", constant)?)
-        }
+    const NO_FIELDS: &str = "names a field, but no step of `process` finds any; add one, like `- parse: json`";
+    let (name, written) = match map.present(&["field", "template", "constant"])[..] {
+        [name] => (name, map.get(name)?),
         _ => {
-            r.problem(value, "names no single source of keys; write exactly one of field and constant");
+            r.problem(value, "names no single source of keys; write exactly one of field, template and constant");
             return None;
         }
     };
+    let source = match name {
+        "field" => Source::Field(r.value(&written, field)?),
+        "template" => Source::Template(r.template(&written, flow.name)?),
+        _ => Source::Constant(r.value(&written, constant)?),
+    };
+    let (has_fields, can_be_missing) = match &source {
+        Source::Field(_) => (true, true),
+        Source::Template(template) => (template.has_fields(), true),
+        Source::RecordHash | Source::Constant(_) => (false, false),
+    };
+    if has_fields && !flow.has_steps {
+        r.problem(&written, NO_FIELDS);
+    }
+    if let (Some(written), false) = (map.get("on_missing"), can_be_missing) {
+        r.warning(&written, "has no effect: a constant key is never missing");
+    }
     Some(key::Options { source, on_missing: on_missing.unwrap_or_default() })
 }
 

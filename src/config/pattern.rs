@@ -1,6 +1,8 @@
 //! Regular expressions with errors that point into the pattern. Knows no keys.
 
-use regex_syntax::Error;
+use regex_syntax::{Error, ast::ErrorKind};
+
+use crate::record::regex::Regex;
 
 /// Most memory of one compiled pattern.
 const SIZE_LIMIT: usize = 10 << 20;
@@ -18,6 +20,18 @@ pub(super) fn regex(pattern: &str) -> Result<regex::bytes::Regex, String> {
         .nest_limit(NEST_LIMIT)
         .build()
         .map_err(|_| "is too large a pattern once compiled; make its repetitions smaller".to_owned())
+}
+
+/// Compiles a pattern that may have look-around and back-references; without, it takes linear time.
+pub(super) fn any(pattern: &str) -> Result<Regex, String> {
+    let linear = regex_syntax::ast::parse::ParserBuilder::new().nest_limit(NEST_LIMIT).build().parse(pattern);
+    let beyond =
+        |kind: &ErrorKind| matches!(kind, ErrorKind::UnsupportedLookAround | ErrorKind::UnsupportedBackreference);
+    if linear.is_err_and(|error| beyond(error.kind())) {
+        let text = "is not a valid pattern; it has look-around or back-references, and something in it is wrong";
+        return Regex::new(pattern).map_err(|_| text.to_owned());
+    }
+    regex(pattern).map(Regex::Linear)
 }
 
 /// A pattern each of whose named groups becomes a field.

@@ -9,6 +9,7 @@ use super::{
     problem::{Location, Problem},
     tree::{Key, Kind, Node},
 };
+use crate::record::template::Template;
 
 /// Reads one file's tree.
 pub(super) struct Reader<'e> {
@@ -43,6 +44,11 @@ impl Value<'_> {
         self.is_empty_list() || matches!(self.node.kind, Kind::Null)
     }
 
+    /// Whether it is a list.
+    pub(super) fn is_list(&self) -> bool {
+        matches!(self.node.kind, Kind::Seq(_))
+    }
+
     /// Whether it is a list without items.
     pub(super) fn is_empty_list(&self) -> bool {
         matches!(&self.node.kind, Kind::Seq(items) if items.is_empty())
@@ -63,6 +69,11 @@ impl<'n> Map<'n> {
             .iter()
             .filter(move |(key, _)| seen.insert(Rc::clone(&key.name)))
             .map(|(key, node)| (key, Value { key: join(&self.key, &shown(&key.name)), node }))
+    }
+
+    /// Whether a key was written that the section does not have; it was reported already.
+    pub(super) fn has_unknown(&self, section: &Section) -> bool {
+        self.entries.iter().any(|(key, _)| !section.keys.contains(&&*key.name))
     }
 
     /// Whether nothing was written at all.
@@ -200,6 +211,31 @@ impl<'e> Reader<'e> {
                 None
             }
         }
+    }
+
+    /// Reads a text with variables of a record, in the flow of this name.
+    pub(super) fn template(&mut self, value: &Value<'_>, flow: &str) -> Option<Template> {
+        let written = self.written(value)?;
+        let wrong = match env::template(written, self.env, flow) {
+            Ok(template) => return Some(template),
+            Err(wrong) => wrong,
+        };
+        wrong.into_iter().for_each(|text| self.problem(value, text));
+        None
+    }
+
+    /// Reads a secret: no message shows it. `remedy` is what to do instead of writing it into the file.
+    pub(super) fn secret(&mut self, value: &Value<'_>, remedy: &str) -> Option<String> {
+        let expanded = self.expanded(value)?;
+        if expanded.text.is_empty() {
+            self.problem(value, "is empty; write a value, or remove the key");
+            return None;
+        }
+        if !expanded.all_env {
+            let text = "is written in the file, where whoever reads the file reads it";
+            self.warning(value, format!("{text}; {remedy}"));
+        }
+        Some(expanded.text)
     }
 
     /// The value of a key that must be written.

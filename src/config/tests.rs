@@ -9,8 +9,9 @@ use crate::{
     deliver::{Destination, Kinesis},
     flow::{Delivery, Limits, Options},
     record::{
-        pipeline::{Emit, Part, Step},
+        pipeline::{Emit, Pipeline, Quote, Step},
         split::Oversize,
+        template::{Part, Variable},
     },
     source::StartAt,
 };
@@ -443,8 +444,8 @@ fn a_step_is_one_thing() {
   emit: json
 - {}
 - json")), @"
-    bad.yaml:6:9: flows[0].process[0]: a step is one of parse, add and emit; write each as its own list item
-    bad.yaml:8:9: flows[0].process[1]: a step is one of parse, add and emit; write each as its own list item
+    bad.yaml:6:9: flows[0].process[0]: a step is one of parse, add, remove, keep, rename, drop_if, keep_if, redact, single_line, limit and emit; write each as its own list item
+    bad.yaml:8:9: flows[0].process[1]: a step is one of parse, add, remove, keep, rename, drop_if, keep_if, redact, single_line, limit and emit; write each as its own list item
     bad.yaml:9:9: flows[0].process[2]: must be a mapping (`key: value` lines), not a single value
     ");
 }
@@ -463,7 +464,7 @@ fn nothing_follows_emit() {
 
 #[test]
 fn emit_knows_json_and_csv() {
-    insta::assert_snapshot!(bad(&process("- emit: xml")), @r#"bad.yaml:6:15: flows[0].process[0].emit: "xml" is no known form; write json, or { csv: { fields: [...] } }"#);
+    insta::assert_snapshot!(bad(&process("- emit: xml")), @r#"bad.yaml:6:15: flows[0].process[0].emit: "xml" is no known form; write json, raw, or { csv: { fields: [...] } }"#);
 }
 
 #[test]
@@ -489,9 +490,8 @@ fn csv_without_fields_is_reported() {
 fn an_unknown_template_variable_is_answered_with_the_nearest() {
     insta::assert_snapshot!(bad(&process(r#"- add: { a: "${file.nam}", b: "${colour}", c: "${NOPE}", d: [x] }"#)), @"
     bad.yaml:6:19: flows[0].process[0].add.a: unknown variable `${file.nam}`; did you mean `${file.name}`?
-    bad.yaml:6:37: flows[0].process[0].add.b: unknown variable `${colour}`; known: host, file.path, file.name, record.id, record.offset (variables of the environment are in upper case)
+    bad.yaml:6:37: flows[0].process[0].add.b: unknown variable `${colour}`; known: host, file.path, file.name, record.id, record.offset, now, now.unix_ms, ec2.instance_id, ec2.instance_type, ec2.image_id, ec2.account_id, ec2.region, ec2.availability_zone, ec2.private_ip, flow, fields.NAME, ec2.tag.NAME (variables of the environment are in upper case)
     bad.yaml:6:53: flows[0].process[0].add.c: the environment variable `NOPE` is not set; set it, or write a default: `${NOPE:-...}`
-    bad.yaml:6:67: flows[0].process[0].add.d: must be a single value, not a list
     ");
 }
 
@@ -533,7 +533,7 @@ fn what_is_not_built_yet_says_so() {
 #[test]
 fn a_partition_key_is_one_of_a_few_words() {
     insta::assert_snapshot!(bad(&destination_and("kinesis: { stream: a, partition_key: constant, max_in_flight: 65, aggregate: yes }", "delivery: at_most_once")), @r#"
-    bad.yaml:5:44: flows[0].destination.kinesis.partition_key: "constant" is not known; write random, record_hash, { field: NAME } or { constant: TEXT }
+    bad.yaml:5:44: flows[0].destination.kinesis.partition_key: "constant" is not known; write random, record_hash, or a mapping with field, template or constant
     bad.yaml:5:69: flows[0].destination.kinesis.max_in_flight: "65" is out of range; it must be 1 to 64
     bad.yaml:5:84: flows[0].destination.kinesis.aggregate: "yes" is neither true nor false; as the size of a record it is not a size; write a whole number and a unit: B, KiB, MiB, GiB, KB, MB or GB
     bad.yaml:6:15: flows[0].delivery: "at_most_once" is not known; write at_least_once
@@ -866,10 +866,10 @@ fn hundreds_of_problems_are_counted() {
 
 #[test]
 fn a_problem_is_one_line() {
-    insta::assert_snapshot!(bad(&process("- add: { \"a\\nb\": \"${x\\ny}\" }\n- \"e\\x1bf\": 1")), @r"
-    bad.yaml:6:24: flows[0].process[0].add.a\nb: unknown variable `${x\ny}`; known: host, file.path, file.name, record.id, record.offset (variables of the environment are in upper case)
-    bad.yaml:7:9: flows[0].process[1].e\u{1b}f: unknown key; known here: parse, add, emit
-    ");
+    insta::assert_snapshot!(bad(&process("- add: { \"a\\nb\": \"${x\\ny}\" }\n- \"e\\x1bf\": 1")), @r#"
+    bad.yaml:6:24: flows[0].process[0].add.a\nb: unknown variable `${x\ny}`; known: host, file.path, file.name, record.id, record.offset, now, now.unix_ms, ec2.instance_id, ec2.instance_type, ec2.image_id, ec2.account_id, ec2.region, ec2.availability_zone, ec2.private_ip, flow, fields.NAME, ec2.tag.NAME (variables of the environment are in upper case)
+    bad.yaml:7:9: flows[0].process[1].e\u{1b}f: unknown key; known here: parse, add, remove, keep, rename, drop_if, keep_if, redact, single_line, limit, emit
+    "#);
     insta::assert_snapshot!(bad(&paths("\"/a[z\\u2028-\\n]\"", "")), @r#"bad.yaml:4:14: flows[0].source.paths: "/a[z\u{2028}-\n]" is not a valid pattern: invalid range; '\u{2028}' > '\n'"#);
 }
 
@@ -1012,7 +1012,7 @@ shutdown_timeout: 30s
 fn steps(list: &str) -> Vec<Step> {
     let node = tree::parse(list).unwrap();
     let mut reader = read::Reader::new("steps.yaml".into(), &env);
-    let steps = process::process(&mut reader, &read::Value { key: "process".to_owned(), node: &node });
+    let steps = process::process(&mut reader, &read::Value { key: "process".to_owned(), node: &node }, "web");
     assert_eq!(reader.problems, []);
     steps
 }
@@ -1034,20 +1034,226 @@ fn steps_are_read_in_order() {
     Parse { format: Regex(Regex("^(?P<a>\\S+)$")), on_mismatch: Drop }
     Parse { format: Json, on_mismatch: DeadLetter }
     Parse { format: Common, on_mismatch: KeepRaw }
-    Add([("host", Template([Host])), ("n", Template([Text("5")]))])
-    Emit(Csv { fields: ["a", "host"], delimiter: 44 })
+    Add([("host", Text(Template([Variable(Host)]))), ("n", Json([Json("5")]))])
+    Emit(Csv { fields: ["a", "host"], delimiter: 44, quote: Minimal, null: "" })
     "#);
 }
 
 #[test]
-fn emit_has_a_delimiter_of_its_own() {
-    let csv = |delimiter| Emit::Csv { fields: vec!["a".to_owned()], delimiter };
+fn every_step_is_read() {
+    let steps = steps(
+        r#"
+- single_line: true
+- single_line: { join: "", trim: false }
+- limit: { one_in: 10 }
+- redact: { pattern: '(\d{4})\d+', replacement: '$1***' }
+- parse: { json: {}, on_mismatch: drop }
+- add: { a: 1.10, b: yes, c: true, d: null, e: "1", f: 0x1F, g: ~, h: -1e3, i: !!str 5, j: 01, k: "${NUMBER}" }
+- add:
+    nested: { host: "${host}", list: [1, "2", x, [], {}], "a\"b": "${fields.n}" }
+- drop_if: { field: status, in: [200, "204"] }
+- keep_if: [{ field: n, ge: 1, lt: 1e3 }, { matches: '^x' }, { field: z, exists: false }]
+- drop_if: { any: [{ not: { field: a, equals: true } }, { all: [{ matches: b }] }] }
+- remove: x
+- keep: [a, b]
+- rename: { a: b, b: c }
+- redact: { field: user, hash: { key: "${SECRET}" } }
+- redact: { field: token }
+- limit: { per_second: 5 }
+"#,
+    );
+    insta::assert_snapshot!(steps.iter().map(|step| format!("{step:?}")).collect::<Vec<_>>().join("\n"), @r#"
+    SingleLine(SingleLine { join: " ", trim: true })
+    SingleLine(SingleLine { join: "", trim: false })
+    Limit(OneIn(10))
+    Redact(Matches { field: None, pattern: Linear(Regex("(\\d{4})\\d+")), with: Text(Replacement([Group(1), Text("***")])) })
+    Parse { format: Json, on_mismatch: Drop }
+    Add([("a", Json([Json("1.10")])), ("b", Text(Template([Text("yes")]))), ("c", Json([Json("true")])), ("d", Json([Json("null")])), ("e", Text(Template([Text("1")]))), ("f", Text(Template([Text("0x1F")]))), ("g", Json([Json("null")])), ("h", Json([Json("-1e3")])), ("i", Text(Template([Text("5")]))), ("j", Text(Template([Text("01")]))), ("k", Text(Template([Text("7")])))])
+    Add([("nested", Json([Json("{\"host\":"), Text(Template([Variable(Host)])), Json(",\"list\":[1,"), Text(Template([Text("2")])), Json(","), Text(Template([Text("x")])), Json(",[],{}],\"a\\\"b\":"), Text(Template([Field("n")])), Json("}")]))])
+    DropIf(Field { name: "status", test: In(["200", "204"]) })
+    KeepIf(All([All([Field { name: "n", test: Compare(AtLeast, Number { whole: Some(1), float: 1.0 }) }, Field { name: "n", test: Compare(Less, Number { whole: None, float: 1000.0 }) }]), Line(Linear(Regex("^x"))), Field { name: "z", test: Exists(false) }]))
+    DropIf(Any([Not(Field { name: "a", test: In(["true"]) }), All([Line(Linear(Regex("b")))])]))
+    Remove(["x"])
+    Keep(["a", "b"])
+    Rename([("a", "b"), ("b", "c")])
+    Redact(Field { field: "user", with: Hash(Key(..)) })
+    Redact(Field { field: "token", with: Text(Replacement([Text("***")])) })
+    Limit(PerSecond(5))
+    "#);
+}
+
+#[test]
+fn a_chain_says_whether_it_needs_ec2() {
+    for (value, ec2, tags) in [
+        ("\"${host}\"", false, false),
+        ("\"x${ec2.region}\"", true, false),
+        ("[{ a: \"${ec2.tag.Name}\" }]", true, true),
+    ] {
+        let pipeline = Pipeline::new(steps(&format!("- add: {{ x: {value} }}")));
+        assert_eq!((pipeline.needs_ec2(), pipeline.needs_ec2_tags()), (ec2, tags), "{value}");
+    }
+}
+
+#[test]
+fn steps_that_say_too_little_or_too_much() {
+    insta::assert_snapshot!(bad(&process(
+        r#"- drop_if: {}
+- drop_if: []
+- drop_if: x
+- keep_if: { field: a }
+- keep_if: { equals: "200" }
+- keep_if: { field: a, equal: "200" }
+- keep_if: { field: a, gt: many }
+- keep_if: { field: a, in: [] }
+- keep_if: { matches: '(' }
+- keep_if: { matches: '(?<=a)(' }
+- keep_if: { field: a, exists: maybe }
+- drop_if: { any: [] }
+- drop_if: { field: a, not: { matches: x } }
+- redact: {}
+- redact: { replacement: x }
+- redact: { field: "" }
+- redact: { pattern: '(a)', replacement: '$2' }
+- redact: { field: a, replacement: x, hash: { key: "${SECRET}" } }
+- redact: { field: a, hash: {} }
+- redact: { field: a, hash: { key: "${EMPTY}" } }
+- redact: { field: a, hash: { secret: "hush-hush" } }
+- single_line: maybe
+- single_line: { join: "\n" }
+- single_line: { joined: x }
+- limit: 5
+- limit: {}
+- limit: { one_in: 0 }
+- limit: { one_in: 2, per_second: 3 }
+- limit: { per_minute: 3 }
+- remove: []
+- keep: [""]
+- rename: {}
+- rename: { a: }
+- add: { x: { y: "${hots}" }, z: "${ec2.instance}" }
+"#
+    )), @r#"
+    bad.yaml:6:18: flows[0].process[0].drop_if: asks nothing; write a test, like `{ field: status, equals: "200" }` or `{ matches: '...' }`
+    bad.yaml:7:18: flows[0].process[1].drop_if: has no condition; write at least one, like `- { field: status, equals: "200" }`
+    bad.yaml:8:18: flows[0].process[2].drop_if: must be a mapping (`key: value` lines), not a single value
+    bad.yaml:9:18: flows[0].process[3].keep_if: asks nothing; write a test, like `{ field: status, equals: "200" }` or `{ matches: '...' }`
+    bad.yaml:10:28: flows[0].process[4].keep_if.equals: `equals` needs the field that it is asked of; write `field: NAME` beside it
+    bad.yaml:11:30: flows[0].process[5].keep_if.equal: unknown key; did you mean `equals`?
+    bad.yaml:12:34: flows[0].process[6].keep_if.gt: "many" is not a number; write one like 500, -1 or 0.5
+    bad.yaml:13:34: flows[0].process[7].keep_if.in: has no value to compare with; write at least one, like `in: [GET, HEAD]`
+    bad.yaml:14:29: flows[0].process[8].keep_if.matches: "(" is not a valid pattern: at character 1: unclosed group
+    bad.yaml:15:29: flows[0].process[9].keep_if.matches: "(?<=a)(" is not a valid pattern; it has look-around or back-references, and something in it is wrong
+    bad.yaml:16:38: flows[0].process[10].keep_if.exists: "maybe" is neither true nor false; write one of them
+    bad.yaml:17:25: flows[0].process[11].drop_if.any: has no condition; write at least one, like `- { field: status, equals: "200" }`
+    bad.yaml:18:18: flows[0].process[12].drop_if: asks nothing; write a test, like `{ field: status, equals: "200" }` or `{ matches: '...' }`
+    bad.yaml:19:17: flows[0].process[13].redact: does not say what to hide; write a `field`, a `pattern`, or both, like `{ field: token }` or `{ pattern: '\d{16}' }`
+    bad.yaml:20:17: flows[0].process[14].redact: does not say what to hide; write a `field`, a `pattern`, or both, like `{ field: token }` or `{ pattern: '\d{16}' }`
+    bad.yaml:21:26: flows[0].process[15].redact.field: "" is no name of a field; write one
+    bad.yaml:22:48: flows[0].process[16].redact.replacement: "$2" names the group `2`, which the pattern does not have; write `$$` for a dollar
+    bad.yaml:23:51: flows[0].process[17].redact.hash: stands beside `replacement`; write only one of the two
+    bad.yaml:24:35: flows[0].process[18].redact.hash.key: is missing; write a secret of your own, like `key: "${REDACT_KEY}"`
+    bad.yaml:25:42: flows[0].process[19].redact.hash.key: is empty; write a value, or remove the key
+    bad.yaml:26:35: flows[0].process[20].redact.hash.key: is missing; write a secret of your own, like `key: "${REDACT_KEY}"`
+    bad.yaml:26:37: flows[0].process[20].redact.hash.secret: unknown key; known here: key
+    bad.yaml:27:22: flows[0].process[21].single_line: "maybe" is neither true nor false; write one of them
+    bad.yaml:28:30: flows[0].process[22].single_line.join: "\n" holds a line break, and the record is to be a single line; write it without
+    bad.yaml:29:24: flows[0].process[23].single_line.joined: unknown key; did you mean `join`?
+    bad.yaml:30:16: flows[0].process[24].limit: must be a mapping (`key: value` lines), not a single value
+    bad.yaml:31:16: flows[0].process[25].limit: names no single limit; write exactly one of `one_in: N` and `per_second: N`
+    bad.yaml:32:26: flows[0].process[26].limit.one_in: "0" is out of range; it must be 1 to 1000000000
+    bad.yaml:33:16: flows[0].process[27].limit: names no single limit; write exactly one of `one_in: N` and `per_second: N`
+    bad.yaml:34:18: flows[0].process[28].limit.per_minute: unknown key; known here: one_in, per_second
+    bad.yaml:35:17: flows[0].process[29].remove: names no field; write at least one, or remove the step
+    bad.yaml:36:16: flows[0].process[30].keep[0]: "" is no name of a field; write one
+    bad.yaml:37:17: flows[0].process[31].rename: renames nothing; write `rename: { OLD: NEW }`, or remove the step
+    bad.yaml:38:20: flows[0].process[32].rename.a: has no value; write one, or remove the key
+    bad.yaml:39:24: flows[0].process[33].add.x.y: unknown variable `${hots}`; did you mean `${host}`?
+    bad.yaml:39:40: flows[0].process[33].add.z: unknown variable `${ec2.instance}`; did you mean `${ec2.instance_id}`?
+    "#);
+}
+
+#[test]
+fn steps_in_an_order_that_cannot_work() {
+    insta::assert_snapshot!(bad(&process(
+        r#"- drop_if: { field: status, equals: "200" }
+- keep_if: { matches: x }
+- redact: { pattern: x }
+- remove: a
+- parse: json
+- redact: { pattern: x }
+- single_line: true
+- drop_if: { field: status, equals: "200" }
+- add: { a: b }
+- emit: raw
+"#
+    )), @"
+    bad.yaml:6:9: flows[0].process[0]: `drop_if` asks for a field before `parse` has found any; move it after `parse`
+    bad.yaml:9:9: flows[0].process[3]: `remove` asks for a field before `parse` has found any; move it after `parse`
+    bad.yaml:9:9: flows[0].process[3]: `remove` works on fields, which `emit: raw` does not send; write `emit: json`, or remove the step
+    bad.yaml:11:9: flows[0].process[5]: `redact` works on fields, which `emit: raw` does not send; write `emit: json`, or remove the step
+    bad.yaml:12:9: flows[0].process[6]: `single_line` works on fields, which `emit: raw` does not send; write `emit: json`, or remove the step
+    bad.yaml:14:9: flows[0].process[8]: `add` works on fields, which `emit: raw` does not send; write `emit: json`, or remove the step
+    ");
+}
+
+#[test]
+fn emit_is_told_too_much() {
+    insta::assert_snapshot!(bad(&process(
+        r"- emit: { json: { prety: true } }
+- emit: xml
+- emit: { raw: {}, json: {} }
+- emit: { csv: { fields: [a], quote: some, null: 'a,b' } }
+"
+    )), @r#"
+    bad.yaml:6:25: flows[0].process[0].emit.json.prety: unknown key; did you mean `pretty`?
+    bad.yaml:7:9: flows[0].process[1]: `emit` was already written; only one is allowed, as the last step
+    bad.yaml:7:15: flows[0].process[1].emit: "xml" is no known form; write json, raw, or { csv: { fields: [...] } }
+    bad.yaml:8:9: flows[0].process[2]: `emit` was already written; only one is allowed, as the last step
+    bad.yaml:8:15: flows[0].process[2].emit: names no single form; write exactly one of json, csv and raw
+    bad.yaml:9:9: flows[0].process[3]: `emit` was already written; only one is allowed, as the last step
+    bad.yaml:9:44: flows[0].process[3].emit.csv.quote: "some" is not known; write minimal or all or none
+    bad.yaml:9:56: flows[0].process[3].emit.csv.null: "a,b" holds the delimiter, a quote or a line break, and is never quoted; write it without
+    "#);
+}
+
+#[test]
+fn what_parse_sends_as_it_came_is_not_redacted_and_a_warning_says_so() {
+    let text =
+        |on_mismatch: &str| process(&format!("- parse: {{ json: {{}}{on_mismatch} }}\n- redact: {{ field: a }}\n"));
+    insta::assert_snapshot!(good(&text("")).warnings.join("\n"), @"good.yaml:7:9: flows[0].process[1]: a record that the `parse` before it cannot read is sent as it came, not redacted; give that `parse` an `on_mismatch` of drop or dead_letter, or redact before it, without a field");
+    assert_eq!(good(&text(", on_mismatch: drop")).warnings, [""; 0]);
+}
+
+#[test]
+fn a_key_of_a_hash_is_in_no_message() {
+    let text = |key: &str| process(&format!("- redact: {{ field: a, hash: {{ key: {key} }} }}\n"));
+    let warnings = good(&text("hush-hush")).warnings.join("\n");
+    insta::assert_snapshot!(warnings, @"good.yaml:6:42: flows[0].process[0].redact.hash.key: is written in the file, where whoever reads the file reads it; write `${NAME}`, and put it into the environment of the service");
+    assert_eq!(good(&text("'${SECRET}'")).warnings, [""; 0]);
+    let config = good(&text("'${SECRET}'"));
+    assert!(!format!("{config:?}").contains("hush"));
+}
+
+#[test]
+fn emit_is_told_how_to_write() {
+    let form = |delimiter, quote, null: &str| Emit::Csv {
+        fields: vec!["a".to_owned()],
+        delimiter,
+        quote,
+        null: null.to_owned(),
+    };
+    let csv = |delimiter| form(delimiter, Quote::Minimal, "");
     for (written, emit) in [
         ("json", Emit::Json),
         ("{ json: {} }", Emit::Json),
         ("{ csv: { fields: [a] } }", csv(b',')),
         (r#"{ csv: { fields: [a], delimiter: "\t" } }"#, csv(b'\t')),
         ("{ csv: { fields: [a], delimiter: ; } }", csv(b';')),
+        (r"{ csv: { fields: [a], quote: all, null: '\N' } }", form(b',', Quote::Always, r"\N")),
+        ("{ csv: { fields: [a], quote: none } }", form(b',', Quote::Never, "")),
+        ("{ json: { pretty: true } }", Emit::PrettyJson),
+        ("raw", Emit::Raw),
+        ("{ raw: }", Emit::Raw),
     ] {
         assert!(
             matches!(&steps(&format!("- emit: {written}"))[..], [Step::Emit(found)] if *found == emit),
@@ -1146,11 +1352,15 @@ fn a_doubled_dollar_is_no_variable() {
 
 #[test]
 fn a_template_mixes_text_variables_and_the_environment() {
-    let template = env::template("${host}:${file.name}@${REGION}-$${x}${record.offset}", &env).unwrap();
+    let template = |written| env::template(written, &env, "web").unwrap().0;
     let text = |text: &str| Part::Text(text.to_owned());
-    let parts = [Part::Host, text(":"), Part::FileName, text("@eu-west-1-${x}"), Part::RecordOffset];
-    assert_eq!(template.0, parts);
-    assert_eq!(env::template("", &env).unwrap().0, []);
+    let [host, name, offset, tag] =
+        [Variable::Host, Variable::FileName, Variable::RecordOffset, Variable::Ec2Tag("Name of it".to_owned())]
+            .map(Part::Variable);
+    let parts = [host, text(":"), name, text("@eu-west-1-${x}web"), offset];
+    assert_eq!(template("${host}:${file.name}@${REGION}-$${x}${flow}${record.offset}"), parts);
+    assert_eq!(template("${fields.a b}${ec2.tag.Name of it}"), [Part::Field("a b".to_owned()), tag]);
+    assert_eq!(template(""), []);
 }
 
 #[test]
@@ -1303,7 +1513,7 @@ fn the_manual_names_every_key() {
             assert!(manual.contains(&format!("`{key}`")), "{key} of {} is not in the manual", section.name);
         }
     }
-    for (variable, _) in env::VARIABLES {
+    for variable in env::variables() {
         assert!(manual.contains(&format!("`${{{variable}}}`")), "{variable} is not in the manual");
     }
 }

@@ -17,6 +17,8 @@ const MAX_WEIGHT: usize = 4 << 20;
 pub(super) struct Node {
     pub(super) kind: Kind,
     pub(super) at: Location,
+    /// A single value without quotes, whose text therefore says what type it is.
+    pub(super) plain: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -94,7 +96,7 @@ impl<'t> Builder<'t> {
                 _ => {}
             }
         }
-        Ok(root.unwrap_or(Node { kind: Kind::Null, at: Location { line: 1, column: 1 } }))
+        Ok(root.unwrap_or(Node { kind: Kind::Null, at: Location { line: 1, column: 1 }, plain: false }))
     }
 
     fn next(&mut self) -> Result<(Event<'t>, Location), Fault> {
@@ -111,10 +113,11 @@ impl<'t> Builder<'t> {
         if depth > MAX_DEPTH {
             return fault(yaml_error::TOO_DEEP);
         }
+        let mut plain = false;
         let (kind, anchor, mut size) = match event {
             Event::Scalar(text, style, anchor, tag) => {
                 let tag = Tag::read(tag.as_deref(), at)?;
-                let plain = style == ScalarStyle::Plain && tag != Tag::Str;
+                plain = style == ScalarStyle::Plain && tag != Tag::Str;
                 let null = tag == Tag::Null || plain && matches!(&*text, "" | "~" | "null" | "Null" | "NULL");
                 let size = Size { weight: text.len(), height: 0 };
                 (if null { Kind::Null } else { Kind::Scalar(Rc::from(&*text)) }, anchor, size)
@@ -137,7 +140,7 @@ impl<'t> Builder<'t> {
         if let Kind::Scalar(text) = &kind {
             self.spend(text.len(), at)?;
         }
-        let node = Node { kind, at };
+        let node = Node { kind, at, plain };
         if anchor != 0 {
             self.anchors.insert(anchor, Anchored { node: node.clone(), size });
         }

@@ -143,9 +143,6 @@ impl Cutter {
         let context =
             Context { host: &self.host, ec2: &self.ec2, path: &file.path, generation: file.generation, span, now };
         let outcome = self.pipeline.run(&context, data, open.data());
-        if truncated && self.pipeline.is_raw() {
-            open.data().push(b'\n');
-        }
         let dead = match outcome {
             Outcome::Emit => None,
             Outcome::EmitRaw => {
@@ -157,11 +154,23 @@ impl Cutter {
                 self.counters.dropped.add(1);
                 return false;
             }
+            Outcome::Skip => {
+                self.counters.skipped.add(1);
+                return false;
+            }
+            Outcome::OverLimit => {
+                self.counters.over_limit.add(1);
+                return false;
+            }
             Outcome::DeadLetter { reason } => {
                 self.counters.mismatched.add(1);
                 Some(reason)
             }
         };
+        // Whatever a truncated record is sent as, its line end was cut off with the rest.
+        if truncated && dead.is_none() && !open.data().ends_with(b"\n") {
+            open.data().push(b'\n');
+        }
         let size = open.data().len() - from;
         let dead = dead.or_else(|| {
             (size > self.max_record_bytes)

@@ -1,38 +1,50 @@
-//! Fields to what is sent: JSON or CSV. Knows no format that is read. Invariant: what is appended is valid UTF-8 and ends with
-//! exactly one newline, JSON on a single line.
+//! What is sent: fields as JSON or CSV, or the record's bytes. Knows no format that is read. Invariant: what is written of fields
+//! is valid UTF-8 and ends with exactly one newline; but for pretty JSON and quoted cells it is a single line.
 
 use memchr::memchr3;
 
 use super::{
     fields::{Fields, Name, Value},
-    pipeline::Emit,
-    text,
+    json,
+    pipeline::{Emit, Quote},
 };
 
-/// How fields are written, made ready to write.
+/// How a record is written, made ready to write.
 #[derive(Clone, Debug, Default)]
 pub(super) enum Emitter {
+    /// The record's bytes, its line end included.
     #[default]
+    Raw,
     Json,
+    PrettyJson,
     Csv(Csv),
 }
 
 impl Emitter {
     pub(super) fn new(emit: Emit, fields: &mut Fields) -> Self {
         match emit {
+            Emit::Raw => Self::Raw,
             Emit::Json => Self::Json,
-            Emit::Csv { fields: columns, delimiter } => Self::Csv(Csv {
+            Emit::PrettyJson => Self::PrettyJson,
+            Emit::Csv { fields: columns, delimiter, quote, null } => Self::Csv(Csv {
                 columns: columns.iter().map(|name| fields.intern(name)).collect(),
                 delimiter,
+                quote,
+                null,
                 cell: Vec::new(),
             }),
         }
     }
 
-    /// Appends the record to `out`.
-    pub(super) fn write(&mut self, line: &[u8], fields: &Fields, out: &mut Vec<u8>) {
+    /// Appends the record to `out`: its line, whose end is `line_end`, or its fields.
+    pub(super) fn write(&mut self, line: &[u8], line_end: &[u8], fields: &Fields, out: &mut Vec<u8>) {
         match self {
+            Self::Raw => {
+                out.extend_from_slice(line);
+                out.extend_from_slice(line_end);
+            }
             Self::Json => write_json(line, fields, out),
+            Self::PrettyJson => write_pretty(line, fields, out),
             Self::Csv(csv) => csv.write(line, fields, out),
         }
     }
@@ -41,7 +53,7 @@ impl Emitter {
     #[cfg(test)]
     pub(super) fn capacity(&self) -> usize {
         match self {
-            Self::Json => 0,
+            Self::Raw | Self::Json | Self::PrettyJson => 0,
             Self::Csv(csv) => csv.cell.capacity(),
         }
     }
@@ -55,11 +67,27 @@ fn write_json(line: &[u8], fields: &Fields, out: &mut Vec<u8>) {
         }
         out.extend_from_slice(fields.bytes(line, field.name.text));
         out.push(b':');
-        match field.value {
-            Value::Null => out.extend_from_slice(b"null"),
-            Value::Text(plain) => text::push_json_string(fields.bytes(line, plain), out),
-            Value::Json(json) => out.extend_from_slice(fields.bytes(line, json)),
+        fields.push_json(line, field.value, out);
+    }
+    out.extend_from_slice(b"}\n");
+}
+
+fn write_pretty(line: &[u8], fields: &Fields, out: &mut Vec<u8>) {
+    out.push(b'{');
+    for (at, field) in fields.iter().enumerate() {
+        if at > 0 {
+            out.push(b',');
         }
+        json::push_line(1, out);
+        out.extend_from_slice(fields.bytes(line, field.name.text));
+        out.extend_from_slice(b": ");
+        match field.value {
+            Value::Json(text) => json::push_pretty(fields.bytes(line, text), 1, out),
+            value => fields.push_json(line, value, out),
+        }
+    }
+    if fields.len() > 0 {
+        json::push_line(0, out);
     }
     out.extend_from_slice(b"}\n");
 }
@@ -68,6 +96,8 @@ fn write_json(line: &[u8], fields: &Fields, out: &mut Vec<u8>) {
 pub(super) struct Csv {
     columns: Vec<Name>,
     delimiter: u8,
+    quote: Quote,
+    null: String,
     /// The text of the cell at hand.
     cell: Vec<u8>,
 }
@@ -78,25 +108,48 @@ impl Csv {
             if at > 0 {
                 out.push(self.delimiter);
             }
-            self.cell.clear();
             match fields.get(line, self.columns[at]) {
-                None | Some(Value::Null) => {}
-                Some(Value::Text(plain)) => text::push_lossy(fields.bytes(line, plain), &mut self.cell),
-                Some(Value::Json(json)) => match fields.bytes(line, json) {
-                    [b'"', inside @ .., b'"'] => text::push_unescaped(inside, &mut self.cell),
-                    other => self.cell.extend_from_slice(other),
-                },
+                None | Some(Value::Null) => self.push_null(out),
+                Some(value) => {
+                    self.cell.clear();
+                    fields.push_text(line, value, &mut self.cell);
+                    self.push_cell(out);
+                }
             }
-            self.push_cell(out);
         }
         out.push(b'\n');
     }
 
+    fn push_null(&self, out: &mut Vec<u8>) {
+        if self.is_lone_empty(self.null.as_bytes()) {
+            out.extend_from_slice(b"\"\"");
+        } else {
+            out.extend_from_slice(self.null.as_bytes());
+        }
+    }
+
+    /// A lone empty cell would be an empty line, which readers skip.
+    fn is_lone_empty(&self, cell: &[u8]) -> bool {
+        cell.is_empty() && self.columns.len() == 1 && self.quote != Quote::Never
+    }
+
     fn push_cell(&self, out: &mut Vec<u8>) {
         let cell = &self.cell[..];
-        // A lone empty cell would be an empty line, which readers skip.
-        let lone_empty = cell.is_empty() && self.columns.len() == 1;
-        if !lone_empty && memchr3(b'"', b'\n', b'\r', cell).is_none() && !cell.contains(&self.delimiter) {
+        let is_special = |byte: u8| byte == self.delimiter || matches!(byte, b'\n' | b'\r');
+        let quoted = match self.quote {
+            Quote::Always => true,
+            Quote::Never => {
+                out.extend(cell.iter().map(|&byte| if is_special(byte) { b' ' } else { byte }));
+                return;
+            }
+            // What would be taken for null is told apart by its quotes.
+            Quote::Minimal if !self.null.is_empty() && cell == self.null.as_bytes() => true,
+            Quote::Minimal => {
+                let special = memchr3(b'"', b'\n', b'\r', cell).is_some() || cell.contains(&self.delimiter);
+                special || self.is_lone_empty(cell)
+            }
+        };
+        if !quoted {
             out.extend_from_slice(cell);
             return;
         }
@@ -129,12 +182,17 @@ mod tests {
             fields.push(name, value);
         }
         let mut out = Vec::new();
-        emitter.write(b"", &fields, &mut out);
+        emitter.write(b"", b"", &fields, &mut out);
         out
     }
 
     fn csv(columns: usize, delimiter: u8) -> Emit {
-        Emit::Csv { fields: (0..columns).map(|at| format!("f{at}")).collect(), delimiter }
+        csv_with(columns, delimiter, Quote::Minimal, "")
+    }
+
+    fn csv_with(columns: usize, delimiter: u8, quote: Quote, null: &str) -> Emit {
+        let fields = (0..columns).map(|at| format!("f{at}")).collect();
+        Emit::Csv { fields, delimiter, quote, null: null.to_owned() }
     }
 
     fn numbered(cells: &[Vec<u8>]) -> Vec<(String, Option<Vec<u8>>)> {
@@ -160,6 +218,32 @@ mod tests {
     #[test]
     fn a_lone_empty_cell_is_quoted_for_readers_skip_empty_lines() {
         check(&[""], "\"\"\n");
+    }
+
+    #[track_caller]
+    fn check_csv(quote: Quote, null: &str, cells: &[Option<&str>], expected: &str) {
+        let cells = cells.iter().enumerate();
+        let list: Vec<_> =
+            cells.map(|(at, cell)| (format!("f{at}"), cell.map(|cell| cell.as_bytes().to_vec()))).collect();
+        let out = written(csv_with(list.len(), b',', quote, null), &list);
+        assert_eq!(String::from_utf8(out).expect("UTF-8"), expected);
+    }
+
+    #[test]
+    fn all_cells_are_quoted_but_null_or_none_is() {
+        let cells = [Some("a"), Some(""), None, Some("b,c\r\n\"d\"")];
+        check_csv(Quote::Always, "", &cells, "\"a\",\"\",,\"b,c\r\n\"\"d\"\"\"\n");
+        check_csv(Quote::Never, "", &cells, "a,,,b c  \"d\"\n");
+        check_csv(Quote::Never, "", &[None], "\n");
+        check_csv(Quote::Always, "", &[None], "\"\"\n");
+    }
+
+    #[test]
+    fn null_is_told_apart_from_a_text_that_looks_like_it() {
+        for quote in [Quote::Minimal, Quote::Always] {
+            check_csv(quote, "\\N", &[None, Some("\\N")], "\\N,\"\\N\"\n");
+        }
+        check_csv(Quote::Minimal, "NULL", &[None], "NULL\n");
     }
 
     /// Reads one record as RFC 4180 says.
@@ -190,6 +274,14 @@ mod tests {
             let out = written(csv(cells.len(), delimiter), &numbered(&cells));
             let lossy: Vec<_> = cells.iter().map(|cell| String::from_utf8_lossy(cell).into_owned()).collect();
             prop_assert_eq!(read_csv(std::str::from_utf8(&out).expect("UTF-8"), char::from(delimiter)), lossy);
+        }
+
+        #[test]
+        fn pretty_json_is_the_same_json(list in proptest::collection::vec((any::<String>(), proptest::option::of(bytes())), 0..6)) {
+            let (pretty, compact) = (written(Emit::PrettyJson, &list), written(Emit::Json, &list));
+            let value: serde_json::Value = serde_json::from_slice(&pretty).expect("JSON");
+            prop_assert_eq!(&value, &serde_json::from_slice::<serde_json::Value>(&compact).expect("JSON"));
+            prop_assert_eq!(&pretty[pretty.len() - 2..], b"}\n");
         }
 
         #[test]

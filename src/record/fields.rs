@@ -155,7 +155,92 @@ impl Fields {
 
     /// The value of a field.
     pub(super) fn get(&self, line: &[u8], name: Name) -> Option<Value> {
-        self.position(line, name, self.list.len()).map(|at| self.list[at].value)
+        self.find(line, name).map(|at| self.list[at].value)
+    }
+
+    /// Replaces the value of a field in its place, or appends the field.
+    pub(super) fn put(&mut self, line: &[u8], name: Name, value: Value) {
+        match self.position(line, name, self.list.len()) {
+            Some(at) => self.list[at].value = value,
+            None => self.push(name, value),
+        }
+    }
+
+    /// Where the field of this name stands in the list.
+    pub(super) fn find(&self, line: &[u8], name: Name) -> Option<usize> {
+        self.position(line, name, self.list.len())
+    }
+
+    /// The value at a place of the list.
+    pub(super) fn value(&self, at: usize) -> Value {
+        self.list[at].value
+    }
+
+    /// Replaces the value at a place of the list.
+    pub(super) fn replace(&mut self, at: usize, value: Value) {
+        self.list[at].value = value;
+    }
+
+    /// Leaves only the fields that have one of these names, or, unless `having`, only those that have none of them.
+    pub(super) fn retain(&mut self, line: &[u8], names: &[Name], having: bool) {
+        let Self { list, names: interned, scratch, .. } = self;
+        list.retain(|field| {
+            let text = |name: Name| resolve(interned, line, scratch, name.text);
+            let named = names.iter().any(|&name| name.tag == field.name.tag && text(name) == text(field.name));
+            named == having
+        });
+    }
+
+    /// Gives a field another name in its place; another field that has that name goes.
+    pub(super) fn rename(&mut self, line: &[u8], from: Name, to: Name) {
+        let Some(at) = self.find(line, from) else { return };
+        if let Some(other) = self.find(line, to)
+            && other != at
+        {
+            self.list.remove(other);
+            self.list[if other < at { at - 1 } else { at }].name = to;
+        } else {
+            self.list[at].name = to;
+        }
+    }
+
+    /// The text of a value: of a string what it means, of other JSON as it is written; none of null. `room` is for what
+    /// does not stand anywhere as it is needed.
+    pub(super) fn text<'a>(&'a self, line: &'a [u8], value: Value, room: &'a mut Vec<u8>) -> Option<&'a [u8]> {
+        match value {
+            Value::Null => None,
+            Value::Text(plain) => Some(self.bytes(line, plain)),
+            Value::Json(json) => Some(match self.bytes(line, json) {
+                [b'"', inside @ .., b'"'] if !inside.contains(&b'\\') => inside,
+                [b'"', inside @ .., b'"'] => {
+                    room.clear();
+                    text::push_unescaped(inside, room);
+                    room
+                }
+                other => other,
+            }),
+        }
+    }
+
+    /// Appends the text of a value, each invalid sequence replaced with U+FFFD; nothing for null.
+    pub(super) fn push_text(&self, line: &[u8], value: Value, out: &mut Vec<u8>) {
+        match value {
+            Value::Null => {}
+            Value::Text(plain) => text::push_lossy(self.bytes(line, plain), out),
+            Value::Json(json) => match self.bytes(line, json) {
+                [b'"', inside @ .., b'"'] => text::push_unescaped(inside, out),
+                other => out.extend_from_slice(other),
+            },
+        }
+    }
+
+    /// Appends a value as JSON on one line.
+    pub(super) fn push_json(&self, line: &[u8], value: Value, out: &mut Vec<u8>) {
+        match value {
+            Value::Null => out.extend_from_slice(b"null"),
+            Value::Text(plain) => text::push_json_string(self.bytes(line, plain), out),
+            Value::Json(json) => out.extend_from_slice(self.bytes(line, json)),
+        }
     }
 
     fn position(&self, line: &[u8], name: Name, within: usize) -> Option<usize> {

@@ -4,8 +4,9 @@
 use md5::{Digest, Md5};
 
 use super::{
-    fields::{Fields, Name, Value},
-    text,
+    fields::{Fields, Name},
+    pipeline::Context,
+    template::{Filler, Template},
 };
 use crate::model::RecordId;
 
@@ -24,6 +25,8 @@ pub enum Source {
     RecordHash,
     /// The value of the field of this name after the last step; a text without its quotes, anything else as JSON.
     Field(String),
+    /// The fields in it are those after the last step. If something in it is missing, so is the key.
+    Template(Template),
     /// 1 to 256 characters.
     Constant(String),
 }
@@ -54,7 +57,7 @@ impl Options {
     pub fn max_bytes(&self) -> usize {
         match &self.source {
             Source::RecordHash => 32,
-            Source::Field(_) => 3 * MAX_CHARS,
+            Source::Field(_) | Source::Template(_) => 3 * MAX_CHARS,
             Source::Constant(key) => key.len(),
         }
     }
@@ -80,6 +83,7 @@ pub(super) struct Chooser {
 enum Ready {
     RecordHash,
     Field(Name, String),
+    Template(Filler),
     Constant,
 }
 
@@ -89,6 +93,7 @@ impl Chooser {
         let from = match options.source {
             Source::RecordHash => Ready::RecordHash,
             Source::Field(name) => Ready::Field(fields.intern(&name), name),
+            Source::Template(template) => Ready::Template(Filler::new(template, fields)),
             Source::Constant(key) => {
                 found = key.into_bytes();
                 Ready::Constant
@@ -104,17 +109,30 @@ impl Chooser {
         }
     }
 
+    /// Whether it says something of the EC2 instance.
+    pub(super) fn needs_ec2(&self) -> bool {
+        matches!(&self.from, Ready::Template(template) if template.needs_ec2())
+    }
+
+    /// Whether it names a tag of the EC2 instance.
+    pub(super) fn needs_ec2_tags(&self) -> bool {
+        matches!(&self.from, Ready::Template(template) if template.needs_ec2_tags())
+    }
+
     /// The steps are done, and these are the record's fields.
-    pub(super) fn take(&mut self, line: &[u8], fields: &Fields) {
-        let Ready::Field(name, _) = self.from else { return };
-        match fields.get(line, name) {
-            None | Some(Value::Null) => {}
-            Some(Value::Text(plain)) => self.found.extend_from_slice(fields.bytes(line, plain)),
-            Some(Value::Json(json)) => match fields.bytes(line, json) {
-                b"null" => {}
-                [b'"', inside @ .., b'"'] => text::push_unescaped(inside, &mut self.found),
-                other => self.found.extend_from_slice(other),
-            },
+    pub(super) fn take(&mut self, context: &Context<'_>, line: &[u8], fields: &Fields) {
+        match &self.from {
+            Ready::RecordHash | Ready::Constant => {}
+            Ready::Field(name, _) => {
+                if let Some(value) = fields.get(line, *name) {
+                    fields.push_text(line, value, &mut self.found);
+                }
+            }
+            Ready::Template(template) => {
+                if !template.fill(context, line, fields, &mut self.found) {
+                    self.found.clear();
+                }
+            }
         }
     }
 
@@ -142,6 +160,7 @@ impl Chooser {
     fn reason(&self) -> String {
         match &self.from {
             Ready::Field(_, name) => format!("no partition key: the field {name} is missing or empty"),
+            Ready::Template(_) => "no partition key: a part of its template is missing or empty".to_owned(),
             Ready::RecordHash | Ready::Constant => "no partition key".to_owned(),
         }
     }
@@ -164,10 +183,29 @@ fn push_hex(bytes: &[u8], out: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
+    use std::{path::Path, time::Instant};
+
     use super::*;
-    use crate::model::{Generation, Span};
+    use crate::{
+        model::{Generation, Now, Span},
+        record::{
+            ec2,
+            fields::{Text, Value},
+            template::{Ec2, Part, Variable},
+        },
+    };
 
     const ID: RecordId = RecordId { generation: Generation(1), span: Span { start: 2, end: 3 } };
+
+    fn take(chooser: &mut Chooser, line: &[u8], fields: &Fields) {
+        let ec2 = ec2::Shared::default();
+        let now = Now { mono: Instant::now(), wall: 0 };
+        let path = Path::new("/var/log/a.log");
+        let context = Context { host: "web-1", ec2: &ec2, path, generation: ID.generation, span: ID.span, now };
+        chooser.found.extend_from_slice(b"of the record before");
+        chooser.begin();
+        chooser.take(&context, line, fields);
+    }
 
     /// The key where the field `a` has this value.
     fn key(value: Option<Value>, line: &[u8], on_missing: OnMissing) -> Result<String, Missing> {
@@ -175,22 +213,20 @@ mod tests {
         let name = fields.intern("a");
         let options = Options { source: Source::Field("a".to_owned()), on_missing };
         let mut chooser = Chooser::new(options, &mut fields);
-        chooser.found.extend_from_slice(b"of the record before");
         if let Some(value) = value {
             fields.push(name, value);
         }
-        chooser.begin();
-        chooser.take(line, &fields);
+        take(&mut chooser, line, &fields);
         chooser.key(ID, b"").map(str::to_owned)
     }
 
     fn text_key(text: &[u8]) -> String {
-        let value = Value::Text(super::super::fields::Text::line(0, text.len()));
+        let value = Value::Text(Text::line(0, text.len()));
         key(Some(value), text, OnMissing::Drop).expect("a key")
     }
 
     fn json_key(json: &str) -> Result<String, Missing> {
-        let value = Value::Json(super::super::fields::Text::line(0, json.len()));
+        let value = Value::Json(Text::line(0, json.len()));
         key(Some(value), json.as_bytes(), OnMissing::Drop)
     }
 
@@ -221,13 +257,34 @@ mod tests {
 
     #[test]
     fn a_record_without_a_key_meets_the_rule() {
-        for value in [None, Some(Value::Null), Some(Value::Text(super::super::fields::Text::line(0, 0)))] {
+        for value in [None, Some(Value::Null), Some(Value::Text(Text::line(0, 0)))] {
             assert_eq!(key(value, b"", OnMissing::Random).as_deref(), Ok("ctarwyta6x"));
             assert_eq!(key(value, b"", OnMissing::Drop), Err(Missing::Drop));
             let reason = "no partition key: the field a is missing or empty".to_owned();
             assert_eq!(key(value, b"", OnMissing::DeadLetter), Err(Missing::DeadLetter { reason }));
         }
-        assert_eq!((json_key("null"), json_key("\"\"")), (Err(Missing::Drop), Err(Missing::Drop)));
+        assert_eq!(json_key("\"\""), Err(Missing::Drop));
+    }
+
+    #[test]
+    fn a_template_of_which_a_part_is_missing_is_no_key() {
+        let mut fields = Fields::default();
+        let name = fields.intern("user");
+        let mut key = |parts: Vec<Part>, user: Option<&str>| {
+            let options = Options { source: Source::Template(Template(parts)), on_missing: OnMissing::Drop };
+            let mut chooser = Chooser::new(options, &mut fields);
+            fields.clear();
+            if let Some(user) = user {
+                fields.push(name, Value::Text(Text::line(0, user.len())));
+            }
+            take(&mut chooser, user.unwrap_or_default().as_bytes(), &fields);
+            chooser.key(ID, b"").map(str::to_owned)
+        };
+        let host = || vec![Part::Variable(Variable::Host), Part::Text("-".into()), Part::Field("user".into())];
+        assert_eq!(key(host(), Some("ann")).as_deref(), Ok("web-1-ann"));
+        assert_eq!((key(host(), None), key(host(), Some(""))), (Err(Missing::Drop), Err(Missing::Drop)));
+        let region = vec![Part::Text("a".into()), Part::Variable(Variable::Ec2(Ec2::Region))];
+        assert_eq!(key(region, Some("ann")), Err(Missing::Drop));
     }
 
     #[test]

@@ -1,15 +1,14 @@
 //! Processing: the chain of steps that turns a framed record into what is sent. Built by `config`, run for each record.
 //! Knows the record's bytes and its context, nothing else. Invariant: `run` appends to `out` only what is to be sent.
 
-use std::io::Write as _;
-
 use super::{
     ec2,
     emit::Emitter,
     fields::{Fields, Name, Text, Value},
     key::{self, Chooser, Missing},
     parse::{Mismatch, Parser},
-    text,
+    steps::{Condition, Edit, Filter, Limit, Limiter, Redact, SingleLine},
+    template::{Add, Added},
 };
 use crate::model::{Generation, Now, RecordId, Span};
 
@@ -32,10 +31,14 @@ pub struct Context<'a> {
 pub enum Outcome {
     /// What to send was appended to `out`.
     Emit,
-    /// The record did not match, and what to send, its bytes as they were, was appended to `out`. Counted.
+    /// The record did not match, and what to send, its bytes, was appended to `out`. Counted.
     EmitRaw,
-    /// A step says this record is not sent; it is counted.
+    /// The record did not match, and a step says that such records are not sent. Counted.
     Drop,
+    /// A filter says that this record is not sent. Counted.
+    Skip,
+    /// This record is beyond a limit, and is not sent. Counted.
+    OverLimit,
     /// A step says this record goes to the dead letters, for this reason.
     DeadLetter { reason: String },
 }
@@ -58,7 +61,20 @@ pub enum Step {
         on_mismatch: OnMismatch,
     },
     /// Fields to add, in order; a field of the same name is replaced in its place.
-    Add(Vec<(String, Template)>),
+    Add(Vec<(String, Added)>),
+    /// Fields to take away.
+    Remove(Vec<String>),
+    /// Fields to leave; all others go.
+    Keep(Vec<String>),
+    /// Old and new names, in order; another field that has the new name goes.
+    Rename(Vec<(String, String)>),
+    /// Records of which this holds are not sent.
+    DropIf(Condition),
+    /// Records of which this does not hold are not sent.
+    KeepIf(Condition),
+    Limit(Limit),
+    SingleLine(SingleLine),
+    Redact(Redact),
     Emit(Emit),
 }
 
@@ -74,30 +90,46 @@ pub enum Format {
     Combined,
 }
 
-/// How a record is written. Without an `emit` step fields are written as compact JSON.
+/// How a record is written. Without an `emit` step: compact JSON if a step makes fields of it, else its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Emit {
+    /// The record's bytes, as the steps that rewrite its line left them. What steps did to fields does not show.
+    Raw,
+    /// On one line.
     Json,
-    /// RFC 4180 quoting; a missing field is empty.
+    /// Over several lines, indented.
+    PrettyJson,
     Csv {
         fields: Vec<String>,
         delimiter: u8,
+        quote: Quote,
+        /// What stands for null and for a field that is missing; never quoted.
+        null: String,
     },
 }
 
-/// A value of `add`: text with variables.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Template(pub Vec<Part>);
+/// Which cells of CSV are quoted, as RFC 4180 says. Default: `Minimal`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Quote {
+    /// Those that need it.
+    #[default]
+    Minimal,
+    Always,
+    /// None: a delimiter or a line break within a cell becomes a space.
+    Never,
+}
 
-/// A piece of a template.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Part {
-    Text(String),
-    Host,
-    FilePath,
-    FileName,
-    RecordId,
-    RecordOffset,
+impl Step {
+    /// Whether it finds or changes fields, so that what follows works on fields and no longer on the line.
+    #[must_use]
+    pub fn makes_fields(&self) -> bool {
+        match self {
+            Self::Parse { .. } | Self::Add(_) | Self::Remove(_) | Self::Keep(_) | Self::Rename(_) => true,
+            Self::Redact(Redact::Field { .. } | Redact::Matches { field: Some(_), .. }) => true,
+            Self::Redact(Redact::Matches { field: None, .. }) | Self::SingleLine(_) => false,
+            Self::DropIf(_) | Self::KeepIf(_) | Self::Limit(_) | Self::Emit(_) => false,
+        }
+    }
 }
 
 /// The chain of a flow. Holds scratch space, so each flow has its own.
@@ -113,39 +145,64 @@ pub struct Pipeline {
     fields: Fields,
     /// Where partition keys are chosen.
     key: Option<Chooser>,
+    /// The line as steps have rewritten it, and room to rewrite it again.
+    lines: [Vec<u8>; 2],
 }
 
 /// A step, made ready to run.
 #[derive(Clone, Debug)]
 enum Stage {
     Parse { parser: Parser, on_mismatch: OnMismatch },
-    Add(Vec<(Name, Template)>),
+    Add(Add),
+    Retain { names: Vec<Name>, having: bool },
+    Rename(Vec<(Name, Name)>),
+    Filter { name: &'static str, filter: Filter, keep: bool },
+    Limit(Limiter),
+    Edit { name: &'static str, edit: Edit },
 }
 
 impl Pipeline {
     /// A chain of steps; none at all leaves a record's bytes untouched. `emit` ends the chain: steps after it do nothing.
     #[must_use]
     pub fn new(steps: Vec<Step>) -> Self {
-        let mut fields = Fields::default();
         let mut chain = Self { has_steps: !steps.is_empty(), ..Self::default() };
+        let fields = &mut chain.fields;
+        let (mut made_fields, mut emit) = (false, None);
         for step in steps {
-            let stage = match step {
-                Step::Parse { format, on_mismatch } => {
-                    Stage::Parse { parser: Parser::new(format, &mut fields), on_mismatch }
-                }
-                Step::Add(added) => {
-                    Stage::Add(added.into_iter().map(|(name, value)| (fields.intern(&name), value)).collect())
-                }
-                Step::Emit(emit) => {
-                    chain.emitter = Emitter::new(emit, &mut fields);
+            let makes_fields = step.makes_fields();
+            chain.stages.push(match step {
+                Step::Emit(last) => {
+                    emit = Some(last);
                     break;
                 }
-            };
-            chain.stages.push(stage);
+                Step::Parse { format, on_mismatch } => {
+                    Stage::Parse { parser: Parser::new(format, fields), on_mismatch }
+                }
+                Step::Add(list) => Stage::Add(Add::new(list, fields)),
+                Step::Remove(names) => Stage::retain(&names, false, fields),
+                Step::Keep(names) => Stage::retain(&names, true, fields),
+                Step::Rename(list) => {
+                    Stage::Rename(list.iter().map(|(from, to)| (fields.intern(from), fields.intern(to))).collect())
+                }
+                Step::DropIf(condition) => {
+                    Stage::Filter { name: "drop_if", filter: Filter::new(condition, fields), keep: false }
+                }
+                Step::KeepIf(condition) => {
+                    Stage::Filter { name: "keep_if", filter: Filter::new(condition, fields), keep: true }
+                }
+                Step::Limit(limit) => Stage::Limit(Limiter::new(limit)),
+                Step::SingleLine(single_line) => {
+                    Stage::Edit { name: "single_line", edit: Edit::single_line(single_line, made_fields) }
+                }
+                Step::Redact(redact) => Stage::Edit { name: "redact", edit: Edit::redact(redact, made_fields, fields) },
+            });
+            made_fields |= makes_fields;
         }
+        let unsaid = if made_fields { Emit::Json } else { Emit::Raw };
+        chain.emitter = Emitter::new(emit.unwrap_or(unsaid), fields);
         let parses = chain.stages.iter().any(|stage| matches!(stage, Stage::Parse { .. }));
         chain.message = (!parses).then(|| fields.intern("message"));
-        Self { fields, ..chain }
+        chain
     }
 
     /// Chooses a partition key for each record too.
@@ -161,36 +218,77 @@ impl Pipeline {
         !self.has_steps
     }
 
+    /// Whether a step or the key says something of the EC2 instance, so that somebody has to ask for it.
+    #[must_use]
+    pub fn needs_ec2(&self) -> bool {
+        self.adds().any(Add::needs_ec2) || self.key.as_ref().is_some_and(Chooser::needs_ec2)
+    }
+
+    /// Whether a step or the key names a tag of the EC2 instance; reading tags takes more rights than the rest.
+    #[must_use]
+    pub fn needs_ec2_tags(&self) -> bool {
+        self.adds().any(Add::needs_ec2_tags) || self.key.as_ref().is_some_and(Chooser::needs_ec2_tags)
+    }
+
+    fn adds(&self) -> impl Iterator<Item = &Add> {
+        self.stages.iter().filter_map(|stage| if let Stage::Add(add) = stage { Some(add) } else { None })
+    }
+
     /// Runs the chain over one record, its line end included if it had one, and appends what to send to `out`.
     ///
-    /// A parse step reads the record's bytes, whatever the steps before it found, and adds to their fields.
+    /// A parse step reads the record's line, whatever the steps before it found, and adds to their fields.
     pub fn run(&mut self, context: &Context<'_>, record: &[u8], out: &mut Vec<u8>) -> Outcome {
         if let Some(key) = &mut self.key {
             key.begin();
         }
         if self.is_raw() {
+            if let Some(key) = &mut self.key {
+                key.take(context, record, &self.fields);
+            }
             out.extend_from_slice(record);
             return Outcome::Emit;
         }
-        let line = without_line_end(record);
-        self.fields.clear();
-        if let Some(message) = self.message {
-            self.fields.push(message, Value::Text(Text::line(0, line.len())));
-        }
-        for stage in &mut self.stages {
+        let (read, line_end) = split_line_end(record);
+        let Self { stages, fields, message, lines: [edited, spare], emitter, key, .. } = self;
+        let mut is_edited = false;
+        begin(fields, *message, read);
+        for stage in stages {
+            let line = if is_edited { &edited[..] } else { read };
             match stage {
                 Stage::Parse { parser, on_mismatch } => {
-                    if let Err(mismatch) = parser.parse(line, &mut self.fields) {
-                        return unmatched(*on_mismatch, parser.name(), mismatch, record, out);
+                    if let Err(mismatch) = parser.parse(line, fields) {
+                        return unmatched(*on_mismatch, parser.name(), mismatch, [line, line_end], out);
                     }
                 }
-                Stage::Add(added) => add(added, context, line, &mut self.fields),
+                Stage::Add(add) => add.run(context, line, fields),
+                Stage::Retain { names, having } => fields.retain(line, names, *having),
+                Stage::Rename(list) => list.iter().for_each(|&(from, to)| fields.rename(line, from, to)),
+                Stage::Filter { name, filter, keep } => match filter.holds(line, fields) {
+                    Ok(holds) if holds == *keep => {}
+                    Ok(_) => return Outcome::Skip,
+                    Err(given_up) => return dead(name, given_up),
+                },
+                Stage::Limit(limiter) => {
+                    if !limiter.passes(context) {
+                        return Outcome::OverLimit;
+                    }
+                }
+                Stage::Edit { name, edit } => match edit.run(line, fields, spare) {
+                    Ok(false) => {}
+                    Ok(true) => {
+                        std::mem::swap(edited, spare);
+                        is_edited = true;
+                        begin(fields, *message, edited);
+                    }
+                    Err(given_up) => return dead(name, given_up),
+                },
             }
         }
-        if let Some(key) = &mut self.key {
-            key.take(line, &self.fields);
+        let line = if is_edited { &edited[..] } else { read };
+        if let Some(key) = key {
+            key.take(context, line, fields);
         }
-        self.emitter.write(line, &self.fields, out);
+        emitter.write(line, line_end, fields, out);
         Outcome::Emit
     }
 
@@ -200,63 +298,60 @@ impl Pipeline {
     }
 }
 
-/// The record without one `\n` or `\r\n` at its end.
-fn without_line_end(record: &[u8]) -> &[u8] {
+impl Stage {
+    fn retain(names: &[String], having: bool, fields: &mut Fields) -> Self {
+        Self::Retain { names: names.iter().map(|name| fields.intern(name)).collect(), having }
+    }
+}
+
+/// The fields of a line that nothing has looked at yet.
+fn begin(fields: &mut Fields, message: Option<Name>, line: &[u8]) {
+    fields.clear();
+    if let Some(message) = message {
+        fields.push(message, Value::Text(Text::line(0, line.len())));
+    }
+}
+
+/// The record without one `\n` or `\r\n` at its end, and that end.
+fn split_line_end(record: &[u8]) -> (&[u8], &[u8]) {
     let line = record.strip_suffix(b"\n");
-    line.map_or(record, |line| line.strip_suffix(b"\r").unwrap_or(line))
+    let line = line.map_or(record, |line| line.strip_suffix(b"\r").unwrap_or(line));
+    record.split_at(line.len())
 }
 
 fn unmatched(
     on_mismatch: OnMismatch,
     format: &'static str,
     mismatch: Mismatch,
-    record: &[u8],
+    record: [&[u8]; 2],
     out: &mut Vec<u8>,
 ) -> Outcome {
     match on_mismatch {
         OnMismatch::Drop => Outcome::Drop,
         OnMismatch::KeepRaw => {
-            out.extend_from_slice(record);
+            record.iter().for_each(|part| out.extend_from_slice(part));
             Outcome::EmitRaw
         }
-        OnMismatch::DeadLetter => Outcome::DeadLetter { reason: format!("{format}: {mismatch}") },
+        OnMismatch::DeadLetter => dead(format, mismatch),
     }
 }
 
-fn add(added: &[(Name, Template)], context: &Context<'_>, line: &[u8], fields: &mut Fields) {
-    let old = fields.len();
-    for (name, template) in added {
-        let value = fields.compose(|out| template.0.iter().for_each(|part| push_part(part, context, out)));
-        fields.push(*name, Value::Text(value));
-    }
-    fields.merge(line, old);
-}
-
-fn push_part(part: &Part, context: &Context<'_>, out: &mut Vec<u8>) {
-    match part {
-        Part::Text(text) => out.extend_from_slice(text.as_bytes()),
-        Part::Host => out.extend_from_slice(context.host.as_bytes()),
-        Part::FilePath => text::push_lossy(context.path.as_os_str().as_encoded_bytes(), out),
-        Part::FileName => {
-            let name = context.path.file_name().unwrap_or_default();
-            text::push_lossy(name.as_encoded_bytes(), out);
-        }
-        Part::RecordId => push_display(RecordId { generation: context.generation, span: context.span }, out),
-        Part::RecordOffset => push_display(context.span.start, out),
-    }
-}
-
-fn push_display(value: impl std::fmt::Display, out: &mut Vec<u8>) {
-    write!(out, "{value}").expect("a Vec takes every write");
+fn dead(step: &str, why: impl std::fmt::Display) -> Outcome {
+    Outcome::DeadLetter { reason: format!("{step}: {why}") }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{path::Path, sync::LazyLock, time::Instant};
+    use std::{num::NonZeroU64, path::Path, sync::LazyLock, time::Instant};
 
     use proptest::prelude::*;
 
     use super::*;
+    use crate::record::{
+        regex::Regex,
+        steps::{Key, Replacement, Test, With},
+        template::{Part, Template, Variable},
+    };
 
     const LINE: &str = r#"h - u [10/Oct/2000:13:55:36 -0700] "GET / HTTP/1.0" 200 5 "-" "curl""#;
 
@@ -281,7 +376,8 @@ mod tests {
     }
 
     fn add(list: &[(&str, Part)]) -> Step {
-        Step::Add(list.iter().map(|(name, part)| ((*name).to_owned(), Template(vec![part.clone()]))).collect())
+        let added = |part: &Part| Added::Text(Template(vec![part.clone()]));
+        Step::Add(list.iter().map(|(name, part)| ((*name).to_owned(), added(part))).collect())
     }
 
     fn text(text: &str) -> Part {
@@ -289,7 +385,12 @@ mod tests {
     }
 
     fn csv(fields: &[&str]) -> Step {
-        Step::Emit(Emit::Csv { fields: fields.iter().map(|&name| name.to_owned()).collect(), delimiter: b',' })
+        Step::Emit(Emit::Csv {
+            fields: fields.iter().map(|&name| name.to_owned()).collect(),
+            delimiter: b',',
+            quote: Quote::Minimal,
+            null: String::new(),
+        })
     }
 
     /// Runs `steps` over `record` and compares what is appended, or the reason if nothing is, with `expected`.
@@ -355,11 +456,11 @@ mod tests {
     #[test]
     fn added_fields_replace_in_place_or_are_appended() {
         let list = [
-            ("b", Part::Host),
-            ("f", Part::FilePath),
-            ("n", Part::FileName),
-            ("id", Part::RecordId),
-            ("o", Part::RecordOffset),
+            ("b", Part::Variable(Variable::Host)),
+            ("f", Part::Variable(Variable::FilePath)),
+            ("n", Part::Variable(Variable::FileName)),
+            ("id", Part::Variable(Variable::RecordId)),
+            ("o", Part::Variable(Variable::RecordOffset)),
         ];
         let expected = concat!(
             r#"{"a":1,"b":"web-1","c":3,"f":"/var/log/app.log","n":"app.log","id":"hw1.0000000000000abc.10-25","o":"10"}"#,
@@ -370,8 +471,8 @@ mod tests {
 
     #[test]
     fn a_template_joins_its_parts() {
-        let template = Template(vec![text("<"), Part::Host, text("\">")]);
-        let steps = [parse(Format::Json), Step::Add(vec![("t".to_owned(), template)])];
+        let template = Template(vec![text("<"), Part::Variable(Variable::Host), text("\">")]);
+        let steps = [parse(Format::Json), Step::Add(vec![("t".to_owned(), Added::Text(template))])];
         check(&steps, b"{}", "{\"t\":\"<web-1\\\">\"}\n");
     }
 
@@ -381,8 +482,10 @@ mod tests {
         use std::os::unix::ffi::OsStrExt as _;
         let path = Path::new(std::ffi::OsStr::from_bytes(b"/a/\xff.log"));
         let mut out = Vec::new();
-        let mut pipeline =
-            Pipeline::new(vec![parse(Format::Json), add(&[("p", Part::FilePath), ("n", Part::FileName)])]);
+        let mut pipeline = Pipeline::new(vec![
+            parse(Format::Json),
+            add(&[("p", Part::Variable(Variable::FilePath)), ("n", Part::Variable(Variable::FileName))]),
+        ]);
         pipeline.run(&Context { path, ..context() }, b"{}", &mut out);
         assert_eq!(String::from_utf8(out).expect("UTF-8"), "{\"p\":\"/a/\u{fffd}.log\",\"n\":\"\u{fffd}.log\"}\n");
     }
@@ -397,7 +500,146 @@ mod tests {
 
     #[test]
     fn emit_ends_the_chain() {
-        check(&[Step::Emit(Emit::Json), add(&[("x", Part::Host)])], b"a", "{\"message\":\"a\"}\n");
+        check(&[Step::Emit(Emit::Json), add(&[("x", Part::Variable(Variable::Host))])], b"a", "{\"message\":\"a\"}\n");
+    }
+
+    fn pattern(pattern: &str) -> Regex {
+        Regex::new(pattern).expect("a pattern")
+    }
+
+    fn hide(field: Option<&str>, of: &str, with: &str) -> Step {
+        let pattern = pattern(of);
+        let with = With::Text(Replacement::new(with, &pattern).expect("its groups"));
+        Step::Redact(Redact::Matches { field: field.map(str::to_owned), pattern, with })
+    }
+
+    fn equals(name: &str, text: &str) -> Condition {
+        Condition::Field { name: name.to_owned(), test: Test::In(vec![text.to_owned()]) }
+    }
+
+    fn names(list: &[&str]) -> Vec<String> {
+        list.iter().map(|&name| name.to_owned()).collect()
+    }
+
+    #[track_caller]
+    fn check_outcome(steps: &[Step], record: &[u8], expected: &Outcome) {
+        let mut out = Vec::new();
+        assert_eq!(Pipeline::new(steps.to_vec()).run(&context(), record, &mut out), *expected);
+        assert_eq!(out.is_empty(), *expected != Outcome::Emit && *expected != Outcome::EmitRaw);
+    }
+
+    #[test]
+    fn steps_that_make_no_fields_leave_the_line_and_its_end() {
+        let one = Limit::OneIn(NonZeroU64::MIN);
+        let steps = [Step::DropIf(Condition::Line(pattern("^x"))), Step::Limit(one), hide(None, "b+", "*")];
+        check(&steps[..2], b"a \xffbb\r\n", "a \u{fffd}bb\r\n");
+        check(&steps, b"abbc\r\n", "a*c\r\n");
+        check(&steps, b"abbc", "a*c");
+        check(&[Step::SingleLine(SingleLine::default())], b"a\r\n\tb\n\n", "a b\n");
+        check_outcome(&steps, b"xabc\n", &Outcome::Skip);
+        check_outcome(&[Step::KeepIf(equals("message", "a"))], b"a\n", &Outcome::Emit);
+        check_outcome(&[Step::KeepIf(equals("message", "a"))], b"b\n", &Outcome::Skip);
+    }
+
+    #[test]
+    fn what_makes_fields_is_written_as_json_unless_raw_is_asked_for() {
+        check(&[Step::Rename(vec![("message".into(), "m".into())])], b"a\n", "{\"m\":\"a\"}\n");
+        check(&[hide(Some("message"), "a", "*")], b"ab\n", "{\"message\":\"*b\"}\n");
+        check(&[Step::DropIf(equals("a", "2")), Step::Emit(Emit::Json)], b"a\n", "{\"message\":\"a\"}\n");
+        let by_field = [parse(Format::Json), Step::KeepIf(equals("a", "1")), Step::Emit(Emit::Raw)];
+        check(&by_field, b"{ \"a\" : \"1\" }\r\n", "{ \"a\" : \"1\" }\r\n");
+        check_outcome(&by_field, b"{\"a\":2}\n", &Outcome::Skip);
+    }
+
+    #[test]
+    fn what_rewrites_the_line_comes_before_what_reads_it() {
+        let steps = [Step::SingleLine(SingleLine::default()), hide(None, r"\d{4,}", "0"), parse(Format::Json)];
+        check(&steps, b"{\n  \"a\": 12345,\n  \"b\": [1,\n 2]\n}\n", "{\"a\":0,\"b\":[1, 2]}\n");
+        // As the message, too, and as what is sent where nothing matches.
+        check(&[hide(None, "b", "*"), Step::Emit(Emit::Json)], b"abc\n", "{\"message\":\"a*c\"}\n");
+        let kept = Step::Parse { format: Format::Json, on_mismatch: OnMismatch::KeepRaw };
+        check(&[hide(None, "b", "*"), kept], b"abc\r\n", "a*c\r\n");
+    }
+
+    #[test]
+    fn after_a_parse_texts_are_rewritten_field_by_field() {
+        let record = br#"{"a":"x\u0031","b":{"c":["1",2]},"d":true}"#;
+        let steps = [parse(Format::Json), hide(None, "1", "*"), hide(Some("b"), "2", "two")];
+        check(&steps, record, "{\"a\":\"x*\",\"b\":{\"c\":[\"*\",\"two\"]},\"d\":true}\n");
+        let steps = [parse(Format::Json), Step::SingleLine(SingleLine::default())];
+        check(&steps, br#"{"a":"x\n\ty"}"#, "{\"a\":\"x y\"}\n");
+    }
+
+    #[test]
+    fn fields_are_removed_kept_and_renamed() {
+        let record = br#"{"a":1,"b":2,"\u0063":3,"d":4}"#;
+        check(&[parse(Format::Json), Step::Remove(names(&["c", "a", "x"]))], record, "{\"b\":2,\"d\":4}\n");
+        check(&[parse(Format::Json), Step::Keep(names(&["c", "a", "x"]))], record, "{\"a\":1,\"c\":3}\n");
+        let rename = |list: &[(&str, &str)]| {
+            Step::Rename(list.iter().map(|(from, to)| ((*from).to_owned(), (*to).to_owned())).collect())
+        };
+        check(&[parse(Format::Json), rename(&[("a", "z"), ("x", "y")])], record, "{\"z\":1,\"b\":2,\"c\":3,\"d\":4}\n");
+        check(&[parse(Format::Json), rename(&[("c", "a")])], record, "{\"b\":2,\"a\":3,\"d\":4}\n");
+        check(&[parse(Format::Json), rename(&[("a", "c")])], record, "{\"b\":2,\"c\":1,\"d\":4}\n");
+        check(&[parse(Format::Json), rename(&[("a", "a"), ("b", "a")])], record, "{\"a\":2,\"c\":3,\"d\":4}\n");
+    }
+
+    #[test]
+    fn a_record_beyond_the_limit_is_not_sent() {
+        let mut pipeline = Pipeline::new(vec![Step::Limit(Limit::PerSecond(NonZeroU64::MIN))]);
+        let context = context();
+        let mut out = Vec::new();
+        assert_eq!(pipeline.run(&context, b"a\n", &mut out), Outcome::Emit);
+        assert_eq!(pipeline.run(&context, b"b\n", &mut out), Outcome::OverLimit);
+        assert_eq!(out, b"a\n");
+    }
+
+    #[test]
+    fn a_search_that_is_given_up_sends_the_record_to_the_dead_letters() {
+        let record = b"ab".repeat(40);
+        for (steps, name) in [
+            ([Step::DropIf(Condition::Line(pattern(r"^(a|b|ab)*\1c$")))], "drop_if"),
+            ([hide(None, r"^(a|b|ab)*\1c$", "*")], "redact"),
+        ] {
+            check(&steps, &record, &format!("{name}: the pattern takes more than 100000 steps on this text"));
+        }
+    }
+
+    #[test]
+    fn a_warm_chain_allocates_nothing() {
+        let hash = With::Hash(Key::new(b"secret"));
+        let steps = vec![
+            Step::SingleLine(SingleLine::default()),
+            hide(None, r"card=(\d+)", "card=$1"),
+            parse(Format::Json),
+            Step::DropIf(Condition::Any(vec![equals("s", "no"), Condition::Line(pattern("^x"))])),
+            add(&[("id", Part::Variable(Variable::RecordId)), ("at", Part::Variable(Variable::Now))]),
+            add(&[("copy", Part::Field("s".to_owned()))]),
+            hide(None, "[0-9]{4}", "****"),
+            Step::Redact(Redact::Field { field: "user".to_owned(), with: hash }),
+            Step::Rename(vec![("s".to_owned(), "t".to_owned())]),
+            Step::Remove(names(&["z"])),
+            Step::Limit(Limit::OneIn(NonZeroU64::MIN)),
+            csv(&["id", "t", "user", "n"]),
+        ];
+        let mut pipeline = Pipeline::new(steps);
+        let record = b"{\"s\":\"x\\ty 1234\",\n\"user\":\"ann\",\"n\":{\"a\":[\"card=1234\",1234]},\"z\":1}\n";
+        let mut out = Vec::new();
+        for _ in 0..3 {
+            out.clear();
+            assert_eq!(pipeline.run(&context(), record, &mut out), Outcome::Emit);
+        }
+        out.clear();
+        let context = context();
+        let counted = allocation_counter::measure(|| {
+            pipeline.run(&context, record, &mut out);
+        });
+        assert_eq!(counted.count_total, 0);
+        assert!(
+            out.ends_with(b",\"{\"\"a\"\":[\"\"card=****\"\",\"\"****\"\"]}\"\n"),
+            "{}",
+            String::from_utf8_lossy(&out)
+        );
     }
 
     #[test]
@@ -427,7 +669,7 @@ mod tests {
 
     #[test]
     fn buffers_stop_growing_once_they_are_warm() {
-        let steps = [add(&[("id", Part::RecordId)]), parse(Format::Json), csv(&["id", "a", "s"])];
+        let steps = [add(&[("id", Part::Variable(Variable::RecordId))]), parse(Format::Json), csv(&["id", "a", "s"])];
         let mut pipeline = Pipeline::new(steps.to_vec());
         let wide: Vec<String> = (0..100).map(|at| format!("\"\\u0041{at}\":1,")).collect();
         let record = format!("{{{}\"s\":\"x\\ty\",\n\"n\":[1,\n2]}}", wide.concat());

@@ -8,6 +8,8 @@ use regex::bytes::CaptureLocations;
 
 /// Most steps of one search that backtracks. A search that needs more is given up and says so.
 pub const BACKTRACK_LIMIT: usize = 100_000;
+/// Most matches that are looked for in one text by a pattern that backtracks.
+pub const MATCH_LIMIT: usize = 10_000;
 /// Most memory of one compiled pattern.
 pub const SIZE_LIMIT: usize = 10 << 20;
 /// Deepest nesting of groups and classes; the engines' recursion depends on it.
@@ -25,7 +27,7 @@ pub enum Regex {
     Backtracking(fancy_regex::Regex),
 }
 
-/// A search was given up: it would have taken more than [`BACKTRACK_LIMIT`] steps.
+/// A search was given up: it would have taken more than [`BACKTRACK_LIMIT`] steps, or found more than [`MATCH_LIMIT`] matches.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("the pattern takes more than {BACKTRACK_LIMIT} steps on this text")]
 pub struct GivenUp;
@@ -84,12 +86,54 @@ impl Regex {
 
     /// Searches `text` and fills `groups`, which [`Self::groups`] of this pattern made. False: it matches nowhere.
     pub fn search(&self, text: &[u8], groups: &mut Groups) -> Result<bool, GivenUp> {
-        match (self, &mut groups.0) {
-            (Self::Linear(regex), Inner::Linear(locations)) => Ok(regex.captures_read(locations, text).is_some()),
-            (Self::Backtracking(regex), Inner::Backtracking(list)) => {
+        match self {
+            Self::Linear(_) => self.search_from(text, None, 0, groups),
+            Self::Backtracking(_) => self.search_from(text, Some(&readable(text)), 0, groups),
+        }
+    }
+
+    /// Calls `found` with the groups of each match in turn, none of which overlap. A pattern that backtracks is given up
+    /// after [`MATCH_LIMIT`] matches, too.
+    pub fn each(&self, text: &[u8], groups: &mut Groups, mut found: impl FnMut(&Groups)) -> Result<(), GivenUp> {
+        let readable = match self {
+            Self::Linear(_) => None,
+            Self::Backtracking(_) => Some(readable(text)),
+        };
+        let (mut at, mut last_end, mut left) = (0, None, MATCH_LIMIT);
+        while at <= text.len() && self.search_from(text, readable.as_deref(), at, groups)? {
+            let (start, end) = groups.get(0).expect("group 0 is the match");
+            if start == end && last_end == Some(end) {
+                // An empty match right behind another is none; look on one character later.
+                at += 1;
+                while readable.as_deref().is_some_and(|text| !text.is_char_boundary(at) && at < text.len()) {
+                    at += 1;
+                }
+                continue;
+            }
+            if readable.is_some() {
+                left = usize::checked_sub(left, 1).ok_or(GivenUp)?;
+            }
+            found(groups);
+            (at, last_end) = (end, Some(end));
+        }
+        Ok(())
+    }
+
+    /// As [`Self::search`], for matches at or after `from`; `readable` is the text for the engine that backtracks.
+    fn search_from(
+        &self,
+        text: &[u8],
+        readable: Option<&str>,
+        from: usize,
+        groups: &mut Groups,
+    ) -> Result<bool, GivenUp> {
+        match (self, &mut groups.0, readable) {
+            (Self::Linear(regex), Inner::Linear(locations), _) => {
+                Ok(regex.captures_read_at(locations, text, from).is_some())
+            }
+            (Self::Backtracking(regex), Inner::Backtracking(list), Some(text)) => {
                 list.clear();
-                let text = readable(text);
-                let Some(found) = regex.captures(&*text).map_err(|_| GivenUp)? else { return Ok(false) };
+                let Some(found) = regex.captures_from_pos(text, from).map_err(|_| GivenUp)? else { return Ok(false) };
                 list.extend((0..found.len()).map(|group| found.get(group).map(|m| (m.start(), m.end()))));
                 Ok(true)
             }

@@ -47,6 +47,10 @@ pub struct FlowCounters {
     pub dead_lettered: Counter,
     /// Records dropped because the configuration says so.
     pub dropped: Counter,
+    /// Records that a filter took out: `drop_if`, `keep_if`.
+    pub skipped: Counter,
+    /// Records that a `limit` took out.
+    pub over_limit: Counter,
     /// Records that a parser did not match.
     pub mismatched: Counter,
     /// Records cut at the record limit.

@@ -6,7 +6,7 @@ use headwater::{
     model::{Generation, Now, Span},
     record::{
         ec2,
-        pipeline::{Context, Emit, Format, OnMismatch, Outcome, Pipeline, Step},
+        pipeline::{Context, Emit, Format, OnMismatch, Outcome, Pipeline, Quote, Step},
     },
 };
 
@@ -18,7 +18,7 @@ pub fn check(format: Format, columns: &[&str], record: &[u8]) -> bool {
         serde_json::from_slice::<serde::de::IgnoredAny>(json).expect("JSON");
     }
     let fields = columns.iter().map(|&name| name.to_owned()).collect();
-    let csv = run(format, Emit::Csv { fields, delimiter: b',' }, record);
+    let csv = run(format, Emit::Csv { fields, delimiter: b',', quote: Quote::Minimal, null: String::new() }, record);
     assert_eq!(json.is_some(), csv.is_some(), "a match does not depend on what is written");
     json.is_some()
 }

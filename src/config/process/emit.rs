@@ -5,26 +5,33 @@ use std::collections::HashSet;
 use super::super::{
     keys,
     read::{Reader, Value, quoted},
+    value,
 };
-use crate::record::pipeline::Emit;
+use crate::record::pipeline::{Emit, Quote};
 
 pub(super) fn emit(r: &mut Reader<'_>, value: &Value<'_>) -> Option<Emit> {
     if value.is_scalar() {
         return r.value(value, |text| match text {
             "json" => Ok(Emit::Json),
+            "raw" => Ok(Emit::Raw),
             "csv" => Err("needs its columns; write `emit: { csv: { fields: [a, b] } }`".to_owned()),
-            _ => Err("is no known form; write json, or { csv: { fields: [...] } }".to_owned()),
+            _ => Err("is no known form; write json, raw, or { csv: { fields: [...] } }".to_owned()),
         });
     }
     let map = r.map(value, &keys::EMIT)?;
     match map.present(keys::EMIT.keys)[..] {
         ["json"] => {
-            r.map(&map.get("json")?, &keys::Section { name: "this form", keys: &[] })?;
-            Some(Emit::Json)
+            let map = r.map(&map.get("json")?, &keys::JSON)?;
+            let pretty = r.key(&map, "pretty", value::boolean).unwrap_or_default();
+            Some(if pretty { Emit::PrettyJson } else { Emit::Json })
         }
         ["csv"] => csv(r, &map.get("csv")?),
+        ["raw"] => {
+            r.map(&map.get("raw")?, &keys::Section { name: "this form", keys: &[] })?;
+            Some(Emit::Raw)
+        }
         _ => {
-            r.problem(value, "names no single form; write exactly one of json and csv");
+            r.problem(value, "names no single form; write exactly one of json, csv and raw");
             None
         }
     }
@@ -33,6 +40,9 @@ pub(super) fn emit(r: &mut Reader<'_>, value: &Value<'_>) -> Option<Emit> {
 fn csv(r: &mut Reader<'_>, value: &Value<'_>) -> Option<Emit> {
     let map = r.map(value, &keys::CSV)?;
     let delimiter = r.key(&map, "delimiter", delimiter).unwrap_or(b',');
+    let quotes = [("minimal", Quote::Minimal), ("all", Quote::Always), ("none", Quote::Never)];
+    let quote = r.choice(&map, "quote", &quotes).unwrap_or_default();
+    let null = r.key(&map, "null", |text| null(text, delimiter)).unwrap_or_default();
     let written = map.get("fields");
     let items = written.as_ref().and_then(|value| r.list(value));
     if items.as_ref().is_none_or(Vec::is_empty) {
@@ -54,7 +64,14 @@ fn csv(r: &mut Reader<'_>, value: &Value<'_>) -> Option<Emit> {
         }
         fields.push(name);
     }
-    Some(Emit::Csv { fields, delimiter })
+    Some(Emit::Csv { fields, delimiter, quote, null })
+}
+
+fn null(text: &str, delimiter: u8) -> Result<String, String> {
+    if text.bytes().any(|byte| byte == delimiter || matches!(byte, b'"' | b'\r' | b'\n')) {
+        return Err("holds the delimiter, a quote or a line break, and is never quoted; write it without".to_owned());
+    }
+    Ok(text.to_owned())
 }
 
 fn delimiter(text: &str) -> Result<u8, String> {
