@@ -1,6 +1,7 @@
 //! The real binary, driven from outside: `headwater` as a process, real files, a Kinesis with faults.
 
 mod access;
+mod aggregate;
 mod commands;
 mod content;
 mod disk;

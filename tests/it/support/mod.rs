@@ -2,6 +2,7 @@
 //! Waiting is done here and nowhere else: a test says what it waits for, never for how long it hopes.
 
 pub(crate) mod agent;
+pub(crate) mod consumer;
 pub(crate) mod faults;
 pub(crate) mod givers;
 mod http;
