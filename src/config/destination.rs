@@ -3,7 +3,7 @@
 use super::{
     aws::{is_account, is_lower_or_dash, of_destination, region},
     keys,
-    kinesis::{Flow, consumers, of_delivery, partition_key},
+    kinesis::{Flow, consumers, keeps_order, of_delivery, partition_key},
     read::{Map, Reader, Value},
     value,
 };
@@ -53,9 +53,10 @@ fn kinesis(r: &mut Reader<'_>, value: &Value<'_>, defaults: &Aws, flow: Flow<'_>
     let aws = of_destination(r, &map, defaults);
     let key = map.get("partition_key").and_then(|value| partition_key(r, &value, flow));
     let aggregate = map.get("aggregate").and_then(|value| aggregate(r, &value, Aggregate::KPL, MAX_KINESIS_RECORD));
+    let keeps_order = keeps_order(r, &map, key.as_ref());
     consumers(r, &map, aggregate.is_some());
     let (partition_key, max_in_flight) = (of_delivery(key.as_ref()), max_in_flight(r, &map));
-    let kinesis = Kinesis { stream: stream?, aws, partition_key, aggregate, max_in_flight };
+    let kinesis = Kinesis { stream: stream?, aws, partition_key, aggregate, keeps_order, max_in_flight };
     Some(Target { destination: Destination::Kinesis(Box::new(kinesis)), key })
 }
 
@@ -253,6 +254,15 @@ mod tests {
     }
 
     #[test]
+    fn order_needs_slots_and_is_off_unless_asked_for() {
+        for (more, keeps_order) in [("", false), ("order: none", false), ("order: per_key", true)] {
+            let (kinesis, config) = of_kinesis(&format!("partition_key: record_hash, {more}"));
+            let shape = config.flows[0].destination.shape();
+            assert_eq!((kinesis.keeps_order, shape.slots), (keeps_order, keeps_order), "{more}");
+        }
+    }
+
+    #[test]
     fn a_stream_joins_records_as_the_producer_library_does() {
         for (written, expected) in [
             ("false", None),
@@ -286,6 +296,8 @@ mod tests {
         insta::assert_snapshot!(bad("kinesis: { stream: a, partition_key: {} }"), @"a.yaml:6:44: flows[0].destination.kinesis.partition_key: names no single source of keys; write exactly one of field, template and constant");
         insta::assert_snapshot!(bad("kinesis: { stream: a, partition_key: { field: a, constant: b } }"), @"a.yaml:6:44: flows[0].destination.kinesis.partition_key: names no single source of keys; write exactly one of field, template and constant");
         insta::assert_snapshot!(bad("kinesis: { stream: a, aggregate: { max_bytes: 2MiB } }"), @r#"a.yaml:6:53: flows[0].destination.kinesis.aggregate.max_bytes: "2MiB" is out of range; it must be 1B to 1MiB"#);
+        insta::assert_snapshot!(bad("kinesis: { stream: a, order: per_key }"), @"a.yaml:6:36: flows[0].destination.kinesis.order: needs keys to keep the order of, and random ones are all different; write a `partition_key` with a field, a template or a constant, or remove the key");
+        insta::assert_snapshot!(bad("kinesis: { stream: a, order: per_shard }"), @r#"a.yaml:6:36: flows[0].destination.kinesis.order: "per_shard" is not known; write none or per_key"#);
         insta::assert_snapshot!(bad("kinesis: { stream: a, consumers: [kcl, spark] }"), @r#"a.yaml:6:46: flows[0].destination.kinesis.consumers[1]: "spark" is not known; write kcl or firehose or beam or flink_legacy or flink or lambda or sdk or pinot or fluentd or logstash"#);
     }
 

@@ -72,6 +72,17 @@ pub(super) fn of_delivery(key: Option<&key::Options>) -> PartitionKey {
     key.map_or(PartitionKey::Random, |key| PartitionKey::Chosen { max_bytes: key.max_bytes() })
 }
 
+/// Reads `order`: whether records of one key keep their order.
+pub(super) fn keeps_order(r: &mut Reader<'_>, map: &Map<'_>, key: Option<&key::Options>) -> bool {
+    let keeps_order = r.choice(map, "order", &[("none", false), ("per_key", true)]).unwrap_or(false);
+    if let (true, None, Some(written)) = (keeps_order, key, map.get("order")) {
+        let text = "needs keys to keep the order of, and random ones are all different; \
+                    write a `partition_key` with a field, a template or a constant, or remove the key";
+        r.problem(&written, text);
+    }
+    keeps_order
+}
+
 /// Who reads a stream, and whether it opens aggregated records by itself; if not, what to do.
 const CONSUMERS: [(&str, Option<&str>); 10] = [
     ("kcl", None),

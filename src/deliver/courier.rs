@@ -28,6 +28,11 @@ pub trait Sink: Send + Sync + 'static {
     /// Requests under way at once, at most.
     fn max_in_flight(&self) -> usize;
 
+    /// Records of one slot arrive in the order of their batches.
+    fn keeps_order(&self) -> bool {
+        false
+    }
+
     /// What its records are billed by, if they are.
     fn billing(&self) -> Option<Billing> {
         None
@@ -76,7 +81,7 @@ impl Courier {
         let reporter = Reporter::new(flow, counters, sink.billing());
         let health = reporter.health();
         let run = Run {
-            desk: Desk::new(sink.max_in_flight(), fastrand::Rng::new()),
+            desk: Desk::new(sink.max_in_flight(), sink.keeps_order(), fastrand::Rng::new()),
             sink: Arc::new(sink),
             dead_letters: Arc::new(dead_letters),
             reporter,

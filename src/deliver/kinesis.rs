@@ -25,7 +25,9 @@ pub type KinesisSink = Put<Stream>;
 impl KinesisSink {
     /// Finds region and credentials. Missing credentials are no error, a missing region is.
     pub async fn connect(options: &super::Kinesis) -> Result<Self, StartError> {
-        Self::new(Stream::new(&options.stream, options.aggregate.is_some()), &options.aws, options.max_in_flight).await
+        let stream = Stream::new(&options.stream, options.aggregate.is_some());
+        let stream = Stream { keeps_order: options.keeps_order, ..stream };
+        Self::new(stream, &options.aws, options.max_in_flight).await
     }
 }
 
@@ -35,6 +37,7 @@ pub struct Stream {
     name_or_arn: String,
     /// Records that were joined are written as the KPL does, and slots have their own hashes.
     aggregates: bool,
+    keeps_order: bool,
     /// The end of every body: `],"StreamName":"..."}`.
     tail: Vec<u8>,
     /// Takes the place of the records until the body is put in.
@@ -49,6 +52,7 @@ impl Stream {
         Self {
             name_or_arn: name_or_arn.to_owned(),
             aggregates,
+            keeps_order: false,
             tail: format!("],\"{member}\":{value}}}").into_bytes(),
             placeholder: placeholder.expect("data and key are set"),
         }
@@ -106,6 +110,10 @@ impl Service for Stream {
 
     fn region(&self) -> Option<&str> {
         put::region_of(&self.name_or_arn)
+    }
+
+    fn keeps_order(&self) -> bool {
+        self.keeps_order
     }
 
     fn lay_out(&self, out: &mut Vec<u8>, batch: &Batch, which: &[u32]) {

@@ -11,6 +11,7 @@ pub mod firehose;
 pub mod job;
 pub mod kinesis;
 pub mod kpl;
+mod lanes;
 mod put;
 mod report;
 pub mod slot;
@@ -45,6 +46,8 @@ pub struct Kinesis {
     pub partition_key: PartitionKey,
     /// Join records in the format of the KPL; `None`: each is one of its own.
     pub aggregate: Option<Aggregate>,
+    /// Records of one key arrive in the order they were read. Default false; the keys must be chosen.
+    pub keeps_order: bool,
     /// Requests under way at once. 1 to 64, default 8.
     pub max_in_flight: usize,
 }
@@ -149,8 +152,8 @@ impl Destination {
     pub fn shape(&self) -> Shape {
         match self {
             Self::Kinesis(kinesis) => {
-                let Kinesis { partition_key, aggregate, .. } = **kinesis;
-                let slots = aggregate.is_some() && partition_key != PartitionKey::Random;
+                let Kinesis { partition_key, aggregate, keeps_order, .. } = **kinesis;
+                let slots = (aggregate.is_some() || keeps_order) && partition_key != PartitionKey::Random;
                 Shape { overhead: partition_key.max_bytes(), newline: false, aggregate, slots }
             }
             Self::Firehose(firehose) => {

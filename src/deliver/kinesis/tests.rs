@@ -17,8 +17,14 @@ use std::{io::Write, net::TcpListener};
 use stub::{Request, access, runtime};
 
 async fn connect(stream: &str, aws: Aws) -> KinesisSink {
-    let options =
-        Kinesis { stream: stream.into(), aws, partition_key: PartitionKey::Random, aggregate: None, max_in_flight: 2 };
+    let options = Kinesis {
+        stream: stream.into(),
+        aws,
+        partition_key: PartitionKey::Random,
+        aggregate: None,
+        keeps_order: false,
+        max_in_flight: 2,
+    };
     KinesisSink::connect(&options).await.unwrap()
 }
 

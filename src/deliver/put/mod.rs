@@ -55,6 +55,11 @@ pub trait Service: std::fmt::Debug + Send + Sync + 'static {
     /// The region that an ARN names.
     fn region(&self) -> Option<&str>;
 
+    /// Records of one slot arrive in the order of their batches.
+    fn keeps_order(&self) -> bool {
+        false
+    }
+
     /// Writes the body with these records into `out`, which is emptied first.
     fn lay_out(&self, out: &mut Vec<u8>, batch: &Batch, which: &[u32]);
 
@@ -153,6 +158,10 @@ async fn connect<S: Service>(
 impl<S: Service> Sink for Put<S> {
     fn max_in_flight(&self) -> usize {
         self.max_in_flight
+    }
+
+    fn keeps_order(&self) -> bool {
+        self.service.keeps_order()
     }
 
     fn billing(&self) -> Option<Billing> {

@@ -14,6 +14,7 @@ mod follow;
 mod logrotate;
 mod network;
 mod once;
+mod order;
 mod restart;
 mod rotation;
 mod selection;
