@@ -186,8 +186,8 @@ impl Fields {
         let Self { list, names: interned, scratch, .. } = self;
         list.retain(|field| {
             let text = |name: Name| resolve(interned, line, scratch, name.text);
-            let named = names.iter().any(|&name| name.tag == field.name.tag && text(name) == text(field.name));
-            named == having
+            let listed = names.iter().any(|&name| name.tag == field.name.tag && text(name) == text(field.name));
+            listed == having
         });
     }
 

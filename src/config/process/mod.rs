@@ -117,9 +117,11 @@ impl<'n> Order<'n> {
 /// Whether the step does nothing where there are no fields.
 fn asks_for_fields(step: &Step) -> bool {
     match step {
-        Step::Remove(_) | Step::Keep(_) | Step::Rename(_) => true,
+        Step::Remove(_)
+        | Step::Keep(_)
+        | Step::Rename(_)
+        | Step::Redact(Redact::Field { .. } | Redact::Matches { field: Some(_), .. }) => true,
         Step::DropIf(condition) | Step::KeepIf(condition) => names_a_field(condition),
-        Step::Redact(Redact::Field { .. } | Redact::Matches { field: Some(_), .. }) => true,
         Step::Add(list) => list.iter().any(|(_, added)| templates_of(added).any(|part| matches!(part, Part::Field(_)))),
         _ => false,
     }

@@ -129,9 +129,11 @@ pub(super) fn single_line(r: &mut Reader<'_>, value: &Value<'_>) -> Option<Step>
     }
     let map = r.map(value, &keys::SINGLE_LINE)?;
     let unsaid = SingleLine::default();
-    let join = r.key(&map, "join", |text| match text.contains(['\n', '\r']) {
-        true => Err("holds a line break, and the record is to be a single line; write it without".to_owned()),
-        false => Ok(text.to_owned()),
+    let join = r.key(&map, "join", |text| {
+        if text.contains(['\n', '\r']) {
+            return Err("holds a line break, and the record is to be a single line; write it without".to_owned());
+        }
+        Ok(text.to_owned())
     });
     let trim = r.key(&map, "trim", value::boolean);
     Some(Step::SingleLine(SingleLine { join: join.unwrap_or(unsaid.join), trim: trim.unwrap_or(unsaid.trim) }))

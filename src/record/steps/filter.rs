@@ -138,8 +138,7 @@ impl Ready {
             Self::Not(inner) => Ok(!inner.holds(line, fields, room)?),
             Self::Line(regex) => regex.is_match(line),
             Self::Field(name, test) => {
-                let text = fields.get(line, *name).and_then(|value| fields.text(line, value, room));
-                test.holds(text)
+                test.holds(fields.get(line, *name).and_then(|value| fields.text(line, value, room)))
             }
         }
     }

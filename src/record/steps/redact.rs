@@ -35,18 +35,18 @@ const HASH_BYTES: usize = 16;
 
 /// The key of a hash: HMAC-SHA256, of which the first 16 bytes are written in hexadecimal.
 #[derive(Clone)]
-pub struct Key(Hmac<Sha256>);
+pub struct Key(Box<Hmac<Sha256>>);
 
 impl Key {
     /// Takes a secret of any length.
     #[must_use]
     pub fn new(secret: &[u8]) -> Self {
-        Self(Hmac::new_from_slice(secret).expect("a key of HMAC has any length"))
+        Self(Box::new(Hmac::new_from_slice(secret).expect("a key of HMAC has any length")))
     }
 
     fn push(&self, text: &[u8], out: &mut Vec<u8>) {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let hash = self.0.clone().chain_update(text).finalize().into_bytes();
+        let hash = Hmac::clone(&self.0).chain_update(text).finalize().into_bytes();
         for byte in &hash[..HASH_BYTES] {
             out.extend_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
         }

@@ -20,6 +20,21 @@ const CASES: [Case; 6] = [
         &["10:00;unknown;t1;20.5\n", "10:01;unknown;t1;-3\n"],
     ),
     (
+        "filter-and-redact.yaml",
+        &[
+            (
+                "shop/orders.log",
+                "{\"level\":\"DEBUG\"}\n\
+                 {\"level\":\"INFO\",\"msg\":\"ann@example.org paid 4111111111111111\",\"password\":\"x\",\"ms\":12}\n",
+            ),
+            ("shop/web.log", "GET /health\nGET /?token=abc&x=1\n"),
+        ],
+        &[
+            "{\"level\":\"INFO\",\"message\":\"***@example.org paid ************1111\",\"ms\":12,\"app\":{\"name\":\"shop\",\"tier\":1}}\n",
+            "GET /?token=***&x=1\n",
+        ],
+    ),
+    (
         "java-multiline.yaml",
         &[("billing/a.log", "2026-11-20 10:00:00,1 ERROR boom\n\tat x.Y\n2026-11-20 10:00:01,2 INFO fine\n")],
         &["boom\\n\\tat x.Y", "\"level\":\"INFO\",\"message\":\"fine\",\"service\":\"billing\""],

@@ -15,6 +15,7 @@ mod logrotate;
 mod network;
 mod once;
 mod order;
+mod processing;
 mod restart;
 mod rotation;
 mod selection;
