@@ -32,14 +32,11 @@ pub(super) fn partition_key(r: &mut Reader<'_>, value: &Value<'_>, flow: Flow<'_
     let map = r.map(value, &keys::PARTITION_KEY)?;
     let rules = [("random", OnMissing::Random), ("drop", OnMissing::Drop), ("dead_letter", OnMissing::DeadLetter)];
     let on_missing = r.choice(&map, "on_missing", &rules);
-    const NO_FIELDS: &str = "names a field, but no step of `process` finds any; add one, like `- parse: json`";
-    let (name, written) = match map.present(&["field", "template", "constant"])[..] {
-        [name] => (name, map.get(name)?),
-        _ => {
-            r.problem(value, "names no single source of keys; write exactly one of field, template and constant");
-            return None;
-        }
+    let [name] = map.present(&["field", "template", "constant"])[..] else {
+        r.problem(value, "names no single source of keys; write exactly one of field, template and constant");
+        return None;
     };
+    let written = map.get(name)?;
     let source = match name {
         "field" => Source::Field(r.value(&written, field)?),
         "template" => Source::Template(r.template(&written, flow.name)?),
@@ -51,7 +48,8 @@ pub(super) fn partition_key(r: &mut Reader<'_>, value: &Value<'_>, flow: Flow<'_
         Source::RecordHash | Source::Constant(_) => (false, false),
     };
     if has_fields && !flow.has_steps {
-        r.problem(&written, NO_FIELDS);
+        let text = "names a field, but no step of `process` finds any; add one, like `- parse: json`";
+        r.problem(&written, text);
     }
     if let (Some(written), false) = (map.get("on_missing"), can_be_missing) {
         r.warning(&written, "has no effect: a constant key is never missing");

@@ -220,7 +220,9 @@ impl<'e> Reader<'e> {
             Ok(template) => return Some(template),
             Err(wrong) => wrong,
         };
-        wrong.into_iter().for_each(|text| self.problem(value, text));
+        for text in wrong {
+            self.problem(value, text);
+        }
         None
     }
 

@@ -13,7 +13,7 @@ use crate::support::{
 /// An example: a log with its text, and what the stream then holds (`@` stands for the logs' folder).
 type Case = (&'static str, &'static [(&'static str, &'static str)], &'static [&'static str]);
 
-const CASES: [Case; 6] = [
+const CASES: [Case; 7] = [
     (
         "csv-output.yaml",
         &[("sensors/a.txt", "time sensor value\n---- ------ -----\n10:00 t1 20.5\nbroken\n10:01 t1 -3\n")],
