@@ -4,7 +4,7 @@
 
 mod check;
 
-use headwater::record::pipeline::Format;
+use headwater::record::parse::Format;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|record: &[u8]| {

@@ -31,7 +31,7 @@ use crate::{
         tail::CHUNK,
         watch::{Hints, Watcher},
     },
-    telemetry::{counters::FlowCounters, status::FlowStatus},
+    telemetry::{cloudwatch::Source, counters::FlowCounters, status::FlowStatus},
 };
 
 /// Batches that may wait behind those under way, so that a free slot never waits for the disk.
@@ -43,9 +43,18 @@ pub(super) struct Flow {
     pub(super) status: Arc<FlowStatus>,
     pub(super) counters: Arc<FlowCounters>,
     pub(super) health: Health,
+    /// What metrics call its destination.
+    label: Option<(&'static str, String)>,
     inbox: mpsc::Sender<Input>,
     end: Option<oneshot::Receiver<Ended>>,
     ended: Option<Ended>,
+}
+
+/// What flows know of the machine they run on.
+#[derive(Clone, Debug)]
+pub(super) struct Host {
+    pub(super) name: String,
+    pub(super) ec2: ec2::Shared,
 }
 
 /// All of them.
@@ -64,20 +73,20 @@ pub(super) enum Running {
 
 impl Flows {
     /// Opens every journal and builds every client before anything is read, then starts all flows.
-    pub(super) async fn start(config: Config, mode: Mode) -> anyhow::Result<Running> {
+    pub(super) async fn start(config: Config, mode: Mode, host: &Host) -> anyhow::Result<Running> {
         let state_dir = config.state_dir;
         let mut ready: Vec<Prepared> = Vec::new();
         for options in config.flows {
             let journal = open_journal(&state_dir, &options.name)?;
-            let (name, state_dir) = (options.name.clone(), state_dir.clone());
+            let (name, state_dir, host) = (options.name.clone(), state_dir.clone(), host.clone());
             let prepared = match options.destination.clone() {
-                Destination::Stdout => Ok(prepare(options, journal, state_dir, mode, StdoutSink)),
-                Destination::Firehose(firehose) => {
-                    FirehoseSink::connect(&firehose).await.map(|sink| prepare(options, journal, state_dir, mode, sink))
-                }
-                Destination::Kinesis(kinesis) => {
-                    KinesisSink::connect(&kinesis).await.map(|sink| prepare(options, journal, state_dir, mode, sink))
-                }
+                Destination::Stdout => Ok(prepare(options, journal, state_dir, mode, host, StdoutSink)),
+                Destination::Firehose(firehose) => FirehoseSink::connect(&firehose)
+                    .await
+                    .map(|sink| prepare(options, journal, state_dir, mode, host, sink)),
+                Destination::Kinesis(kinesis) => KinesisSink::connect(&kinesis)
+                    .await
+                    .map(|sink| prepare(options, journal, state_dir, mode, host, sink)),
             };
             match prepared {
                 Ok(start) => ready.push(start),
@@ -119,6 +128,15 @@ impl Flows {
         self.flows.iter().map(|f| f.status.outstanding()).sum()
     }
 
+    /// What metrics are made of: the flows to AWS.
+    pub(super) fn sources(&self) -> Vec<Source> {
+        let source = |flow: &Flow| {
+            let (kind, stream) = flow.label.clone()?;
+            Some(Source { kind, stream, counters: Arc::clone(&flow.counters), status: Arc::clone(&flow.status) })
+        };
+        self.flows.iter().filter_map(source).collect()
+    }
+
     /// Files that could not be read, over all flows that ended.
     pub(super) fn refused(&self) -> usize {
         self.flows.iter().filter_map(|f| f.ended).map(|e| e.refused).sum()
@@ -145,9 +163,10 @@ fn prepare<S: Sink>(
     opened: Opened<DiskStorage>,
     state_dir: PathBuf,
     mode: Mode,
+    host: Host,
     sink: S,
 ) -> Prepared {
-    Box::new(move || start(options, opened, &state_dir, mode, sink))
+    Box::new(move || start(options, opened, &state_dir, mode, host, sink))
 }
 
 fn start<S: Sink>(
@@ -155,9 +174,11 @@ fn start<S: Sink>(
     opened: Opened<DiskStorage>,
     state_dir: &Path,
     mode: Mode,
+    host: Host,
     sink: S,
 ) -> anyhow::Result<Flow> {
     let name = options.name.clone();
+    let label = options.destination.label().map(|(kind, stream)| (kind, stream.to_owned()));
     let (inbox, inputs) = mpsc::channel();
     let counters = Arc::new(FlowCounters::default());
     let status = Arc::new(FlowStatus::default());
@@ -170,7 +191,7 @@ fn start<S: Sink>(
     });
     let health = courier.health();
     let (hints, watcher) = watch(&name, mode, &inbox);
-    let parts = parts(options, opened, mode, max_batches, watcher.is_some(), Arc::clone(&counters));
+    let parts = parts(options, opened, mode, max_batches, watcher.is_some(), host, Arc::clone(&counters));
     tracing::info!(flow = name, first_start = parts.places.is_none(), "flow started");
     let (done, end) = oneshot::channel();
     let flow_status = Arc::clone(&status);
@@ -182,7 +203,7 @@ fn start<S: Sink>(
             let _ = done.send(driver.run(|batch| courier.send(batch)));
         })
         .context("cannot start a flow's thread")?;
-    Ok(Flow { name, status, counters, health, inbox, end: Some(end), ended: None })
+    Ok(Flow { name, status, counters, health, label, inbox, end: Some(end), ended: None })
 }
 
 fn parts(
@@ -191,6 +212,7 @@ fn parts(
     mode: Mode,
     max_batches: usize,
     hints: bool,
+    host: Host,
     counters: Arc<FlowCounters>,
 ) -> Parts<Disk, DiskStorage> {
     let settings = Settings {
@@ -202,6 +224,7 @@ fn parts(
         hints,
     };
     Parts {
+        flow: options.name,
         fs: Disk,
         journal: opened.journal,
         places: opened.places,
@@ -211,8 +234,8 @@ fn parts(
         settings,
         chunk: CHUNK,
         max_record_bytes: options.destination.max_record_bytes(),
-        ec2: ec2::Shared::default(),
-        host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        ec2: host.ec2,
+        host: host.name,
         counters,
         seed: fastrand::u64(..),
     }

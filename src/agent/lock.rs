@@ -12,10 +12,10 @@ use rustix::{fs::FlockOperation, io::Errno};
 
 /// Held as long as it lives; the kernel lets go of it with the process, however that ends.
 #[derive(Debug)]
-pub(super) struct Lock(#[expect(dead_code, reason = "held for its descriptor")] File);
+pub struct Lock(#[expect(dead_code, reason = "held for its descriptor")] File);
 
 /// Takes the lock, making the directory if need be.
-pub(super) fn take(state_dir: &Path) -> anyhow::Result<Lock> {
+pub fn take(state_dir: &Path) -> anyhow::Result<Lock> {
     let shown = state_dir.display();
     crate::checkpoint::storage::make_folder(state_dir).with_context(|| {
         format!("{shown}: cannot make the state directory; create it for the agent's user, or set `state_dir`")

@@ -12,7 +12,10 @@ use aws_smithy_http_client::{
     proxy::ProxyConfig,
     tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode},
 };
-use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use aws_smithy_runtime_api::client::{
+    http::{HttpConnectorSettings, SharedHttpClient, SharedHttpConnector},
+    runtime_components::RuntimeComponents,
+};
 use rustls::{
     RootCertStore,
     pki_types::{CertificateDer, pem::PemObject},
@@ -32,20 +35,31 @@ const POOL_IDLE: Duration = Duration::from_secs(20);
 /// An HTTP client for one service and for its credentials; it keeps at most `max_idle` connections open that nobody uses.
 pub fn http_client(aws: &Aws, max_idle: usize) -> Result<SharedHttpClient, StartError> {
     let tls = tls_context(aws)?;
-    Ok(Builder::new().build_with_connector_fn(move |settings, components| {
-        let mut builder = Connector::builder()
-            .tls_provider(Provider::Rustls(CryptoMode::Ring))
-            .tls_context(tls.clone())
-            .proxy_config(ProxyConfig::from_env())
-            .enable_tcp_nodelay(true)
-            .pool_idle_timeout(POOL_IDLE)
-            .pool_max_idle_per_host(max_idle);
-        builder.set_connector_settings(settings.cloned());
-        builder.set_sleep_impl(
-            components.and_then(aws_smithy_runtime_api::client::runtime_components::RuntimeComponents::sleep_impl),
-        );
-        builder.build()
-    }))
+    Ok(Builder::new()
+        .build_with_connector_fn(move |settings, components| connector(&tls, max_idle, settings, components)))
+}
+
+/// The same way to the network for a request that no client of the SDK makes. Waits for ever: its caller has a time-out.
+pub(super) fn http_connector(aws: &Aws) -> Result<SharedHttpConnector, StartError> {
+    Ok(SharedHttpConnector::new(connector(&tls_context(aws)?, 1, None, None)))
+}
+
+fn connector(
+    tls: &TlsContext,
+    max_idle: usize,
+    settings: Option<&HttpConnectorSettings>,
+    components: Option<&RuntimeComponents>,
+) -> Connector {
+    let mut builder = Connector::builder()
+        .tls_provider(Provider::Rustls(CryptoMode::Ring))
+        .tls_context(tls.clone())
+        .proxy_config(ProxyConfig::from_env())
+        .enable_tcp_nodelay(true)
+        .pool_idle_timeout(POOL_IDLE)
+        .pool_max_idle_per_host(max_idle);
+    builder.set_connector_settings(settings.cloned());
+    builder.set_sleep_impl(components.and_then(RuntimeComponents::sleep_impl));
+    builder.build()
 }
 
 /// The settings of a client of one service; `what` is for people, `of_arn` the region that an ARN names. Reads the
@@ -57,7 +71,14 @@ pub async fn connect(
     of_arn: Option<&str>,
     http: SharedHttpClient,
 ) -> Result<SdkConfig, StartError> {
-    let shared = load(aws, of_arn, aws.endpoint_url.as_deref(), http.clone()).await;
+    let mut shared = load(aws, of_arn, aws.endpoint_url.as_deref(), http.clone()).await;
+    let otherwise = Aws { region: aws.region_otherwise.clone(), ..aws.clone() };
+    let mut aws = aws;
+    if shared.region().is_none() && otherwise.region.is_some() {
+        // For the role's service, too.
+        aws = &otherwise;
+        shared = load(aws, of_arn, aws.endpoint_url.as_deref(), http.clone()).await;
+    }
     let Some(region) = shared.region().cloned() else {
         return Err(StartError::NoRegion { what: what.to_owned() });
     };

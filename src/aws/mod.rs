@@ -2,6 +2,8 @@
 //! particular service.
 
 mod client;
+pub mod query;
+mod xml;
 
 use std::path::PathBuf;
 
@@ -12,6 +14,8 @@ pub use client::{connect, http_client};
 pub struct Aws {
     /// Else the SDK's chain (environment, profile, instance metadata).
     pub region: Option<String>,
+    /// Where the chain knows none, either. Never set by YAML: there, no region is a mistake.
+    pub region_otherwise: Option<String>,
     /// `http://` or `https://`; else the region's endpoint.
     pub endpoint_url: Option<String>,
     pub role_arn: Option<String>,

@@ -1,6 +1,7 @@
 //! The command line: one file per subcommand. Knows how people call the agent, and nothing of how it works.
 
 mod checkpoints;
+mod migrate;
 mod run;
 mod validate;
 
@@ -30,6 +31,8 @@ enum Command {
     Validate(Configuration),
     /// Show how far each file is delivered.
     Checkpoints(checkpoints::Arguments),
+    /// Move from the Java Kinesis agent: its configuration as YAML, and its checkpoints.
+    Migrate(migrate::Arguments),
 }
 
 /// Which configuration.
@@ -63,6 +66,7 @@ pub fn main_from(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Run(arguments) => run::run(&arguments),
         Command::Validate(configuration) => validate::run(&configuration),
         Command::Checkpoints(arguments) => checkpoints::run(&arguments),
+        Command::Migrate(arguments) => migrate::run(&arguments),
     }
 }
 

@@ -17,6 +17,7 @@ pub(super) fn aws(r: &mut Reader<'_>, value: &Value<'_>) -> Aws {
 fn own(r: &mut Reader<'_>, map: &Map<'_>) -> Aws {
     Aws {
         region: r.key(map, "region", region),
+        region_otherwise: None,
         endpoint_url: r.key(map, "endpoint_url", endpoint_url),
         role_arn: r.key(map, "role_arn", role_arn),
         external_id: r.key(map, "external_id", word),
@@ -49,7 +50,7 @@ fn static_keys(r: &mut Reader<'_>, map: &Map<'_>) -> Option<StaticKeys> {
 }
 
 /// Reads the AWS keys of a destination; what it does not say is as in `defaults`.
-pub(super) fn of_destination(r: &mut Reader<'_>, map: &Map<'_>, defaults: &Aws) -> Aws {
+pub(super) fn of_service(r: &mut Reader<'_>, map: &Map<'_>, defaults: &Aws) -> Aws {
     let aws = overlay(own(r, map), defaults);
     for name in ["external_id", "session_name", "sts_endpoint_url"] {
         if let (Some(written), None) = (map.get(name), &aws.role_arn) {
@@ -70,6 +71,7 @@ pub(super) fn of_destination(r: &mut Reader<'_>, map: &Map<'_>, defaults: &Aws) 
 fn overlay(own: Aws, defaults: &Aws) -> Aws {
     Aws {
         region: own.region.or_else(|| defaults.region.clone()),
+        region_otherwise: own.region_otherwise.or_else(|| defaults.region_otherwise.clone()),
         endpoint_url: own.endpoint_url.or_else(|| defaults.endpoint_url.clone()),
         role_arn: own.role_arn.or_else(|| defaults.role_arn.clone()),
         external_id: own.external_id.or_else(|| defaults.external_id.clone()),
@@ -99,7 +101,7 @@ pub(super) fn region(text: &str) -> Result<String, String> {
     Err("is no region; it looks like eu-west-1".to_owned())
 }
 
-fn role_arn(text: &str) -> Result<String, String> {
+pub(super) fn role_arn(text: &str) -> Result<String, String> {
     let parts: Vec<&str> = text.splitn(6, ':').collect();
     match parts.as_slice() {
         ["arn", _, "iam", "", account, role]
@@ -123,14 +125,14 @@ fn session_name(text: &str) -> Result<String, String> {
 }
 
 /// Something without blanks at its ends.
-fn word(text: &str) -> Result<String, String> {
+pub(super) fn word(text: &str) -> Result<String, String> {
     if text.is_empty() || text.trim() != text || text.contains(char::is_control) {
         return Err("is empty, begins or ends with a blank, or holds a control character; write it without".to_owned());
     }
     Ok(text.to_owned())
 }
 
-fn endpoint_url(text: &str) -> Result<String, String> {
+pub(super) fn endpoint_url(text: &str) -> Result<String, String> {
     let wrong = || "is not an endpoint; it must look like https://HOST or http://HOST:PORT".to_owned();
     let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).ok_or_else(wrong)?;
     if text.contains(|c: char| c.is_whitespace() || c.is_control() || matches!(c, '?' | '#' | '@')) {

@@ -1,7 +1,7 @@
 //! `destination:` to `deliver` options. Knows the names and limits of the services.
 
 use super::{
-    aws::{is_account, is_lower_or_dash, of_destination, region},
+    aws::{is_account, is_lower_or_dash, of_service, region},
     keys,
     kinesis::{Flow, consumers, keeps_order, of_delivery, partition_key},
     read::{Map, Reader, Value},
@@ -49,8 +49,8 @@ pub(super) fn destination(r: &mut Reader<'_>, value: &Value<'_>, defaults: &Aws,
 
 fn kinesis(r: &mut Reader<'_>, value: &Value<'_>, defaults: &Aws, flow: Flow<'_>) -> Option<Target> {
     let map = r.map(value, &keys::KINESIS)?;
-    let stream = stream(r, &map, &Service { name: "kinesis", resource: "stream", longest: 128 });
-    let aws = of_destination(r, &map, defaults);
+    let stream = stream(r, &map, &KINESIS);
+    let aws = of_service(r, &map, defaults);
     let key = map.get("partition_key").and_then(|value| partition_key(r, &value, flow));
     let aggregate = map.get("aggregate").and_then(|value| aggregate(r, &value, Aggregate::KPL, MAX_KINESIS_RECORD));
     let keeps_order = keeps_order(r, &map, key.as_ref());
@@ -62,8 +62,8 @@ fn kinesis(r: &mut Reader<'_>, value: &Value<'_>, defaults: &Aws, flow: Flow<'_>
 
 fn firehose(r: &mut Reader<'_>, value: &Value<'_>, defaults: &Aws) -> Option<Destination> {
     let map = r.map(value, &keys::FIREHOSE)?;
-    let stream = stream(r, &map, &Service { name: "firehose", resource: "deliverystream", longest: 64 });
-    let aws = of_destination(r, &map, defaults);
+    let stream = stream(r, &map, &FIREHOSE);
+    let aws = of_service(r, &map, defaults);
     let aggregate = map.get("aggregate").and_then(|value| aggregate(r, &value, Aggregate::LINES, MAX_FIREHOSE_RECORD));
     let add_newline = r.key(&map, "add_newline", value::boolean);
     if let (Some(written), Some(false), Some(_)) = (map.get("add_newline"), add_newline, aggregate) {
@@ -98,13 +98,16 @@ fn max_in_flight(r: &mut Reader<'_>, map: &Map<'_>) -> usize {
 }
 
 /// What a service calls its streams.
-struct Service {
+pub(super) struct Service {
     name: &'static str,
     /// Before the name in an ARN.
     resource: &'static str,
     /// Most characters of a name.
     longest: usize,
 }
+
+pub(super) const KINESIS: Service = Service { name: "kinesis", resource: "stream", longest: 128 };
+pub(super) const FIREHOSE: Service = Service { name: "firehose", resource: "deliverystream", longest: 64 };
 
 /// Reads `stream`.
 fn stream(r: &mut Reader<'_>, map: &Map<'_>, service: &Service) -> Option<String> {
@@ -120,7 +123,7 @@ fn stream(r: &mut Reader<'_>, map: &Map<'_>, service: &Service) -> Option<String
 }
 
 /// A name, or an ARN.
-fn stream_name(text: &str, service: &Service) -> Result<String, String> {
+pub(super) fn stream_name(text: &str, service: &Service) -> Result<String, String> {
     let Service { name: of, resource, longest } = service;
     let name = match text.strip_prefix("arn:") {
         None => text,

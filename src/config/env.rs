@@ -82,21 +82,40 @@ fn variable(name: &str, flow: &str) -> Option<Part> {
 /// Reads a text of `add` in a flow of this name: lower-case names are of the record, others of the environment. All mistakes
 /// at once.
 pub(super) fn template(written: &str, env: Env<'_>, flow: &str) -> Result<Template, Vec<String>> {
+    let known = |name: &str| variable(name, flow).ok_or_else(|| unknown_variable(name));
+    let mut joined: Vec<Part> = Vec::new();
+    for part in parts(written, env, Part::Text, known)? {
+        match (joined.last_mut(), part) {
+            // The flow's name is text, too.
+            (Some(Part::Text(before)), Part::Text(text)) => before.push_str(&text),
+            (_, part) => joined.push(part),
+        }
+    }
+    Ok(Template(joined))
+}
+
+/// Reads text with variables: `variable` knows those in lower case, the others are of the environment and are filled
+/// in. All mistakes at once.
+pub(super) fn parts<P>(
+    written: &str,
+    env: Env<'_>,
+    text: impl Fn(String) -> P,
+    variable: impl Fn(&str) -> Result<P, String>,
+) -> Result<Vec<P>, Vec<String>> {
     let (mut parts, mut wrong) = (Vec::new(), Vec::new());
     let mut literal = String::new();
     for piece in pieces(written) {
         match piece {
             Piece::Text(text) => literal.push_str(text),
             Piece::Unclosed => wrong.push(UNCLOSED.to_owned()),
-            Piece::Variable(name) if name.starts_with(|c: char| c.is_ascii_lowercase()) => match variable(name, flow) {
-                Some(Part::Text(text)) => literal.push_str(&text),
-                Some(part) => {
+            Piece::Variable(name) if name.starts_with(|c: char| c.is_ascii_lowercase()) => match variable(name) {
+                Ok(part) => {
                     if !literal.is_empty() {
-                        parts.push(Part::Text(std::mem::take(&mut literal)));
+                        parts.push(text(std::mem::take(&mut literal)));
                     }
                     parts.push(part);
                 }
-                None => wrong.push(unknown_variable(name)),
+                Err(text) => wrong.push(text),
             },
             Piece::Variable(inside) => match environment(inside, env) {
                 Ok((text, _)) => literal.push_str(&text),
@@ -105,9 +124,9 @@ pub(super) fn template(written: &str, env: Env<'_>, flow: &str) -> Result<Templa
         }
     }
     if !literal.is_empty() {
-        parts.push(Part::Text(literal));
+        parts.push(text(literal));
     }
-    if wrong.is_empty() { Ok(Template(parts)) } else { Err(wrong) }
+    if wrong.is_empty() { Ok(parts) } else { Err(wrong) }
 }
 
 fn unknown_variable(name: &str) -> String {

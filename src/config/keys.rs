@@ -19,9 +19,12 @@ macro_rules! aws_keys {
 }
 
 pub(super) const TOP: Section =
-    Section { name: "the top level", keys: &["state_dir", "aws", "flows", "shutdown_timeout"] };
+    Section { name: "the top level", keys: &["state_dir", "aws", "flows", "shutdown_timeout", "metrics"] };
 pub(super) const CONF_D: Section = Section { name: "a file in conf.d", keys: &["flows"] };
 pub(super) const AWS: Section = Section { name: "aws", keys: aws_keys!() };
+pub(super) const METRICS: Section = Section { name: "metrics", keys: &["cloudwatch"] };
+pub(super) const CLOUDWATCH: Section =
+    Section { name: "cloudwatch", keys: aws_keys!("namespace", "interval", "dimensions") };
 pub(super) const FLOW: Section =
     Section { name: "a flow", keys: &["name", "source", "process", "destination", "batch", "buffer", "delivery"] };
 pub(super) const SOURCE: Section = Section {
@@ -36,6 +39,8 @@ pub(super) const SOURCE: Section = Section {
         "oversize",
         "poll_interval",
         "partial_line_timeout",
+        "truncated_record_terminator",
+        "footer",
     ],
 };
 pub(super) const MULTILINE: Section = Section { name: "multiline", keys: &["start", "timeout", "max_lines"] };
@@ -51,21 +56,36 @@ pub(super) const REDACT: Section = Section { name: "redact", keys: &["field", "p
 pub(super) const HASH: Section = Section { name: "hash", keys: &["key"] };
 pub(super) const SINGLE_LINE: Section = Section { name: "single_line", keys: &["join", "trim"] };
 pub(super) const LIMIT: Section = Section { name: "limit", keys: &["one_in", "per_second"] };
+/// The formats of `parse`, and what is said of any of them.
 pub(super) const PARSE: Section = Section {
     name: "parse",
     keys: &[
         "json",
         "regex",
-        "common",
-        "combined",
-        "on_mismatch",
-        "apache_error",
+        "grok",
         "csv",
         "logfmt",
+        "key_value",
+        "common",
+        "combined",
+        "apache_error",
+        "nginx_error",
         "syslog_rfc3164",
         "syslog_rfc5424",
+        "cri",
+        "docker",
+        "on_mismatch",
+        "types",
+        "timestamp",
+        "null_if",
     ],
 };
+pub(super) const GROK: Section = Section { name: "grok", keys: &["pattern", "patterns"] };
+pub(super) const PARSE_CSV: Section =
+    Section { name: "csv of parse", keys: &["fields", "header", "delimiter", "quote", "trim"] };
+pub(super) const KEY_VALUE: Section =
+    Section { name: "key_value", keys: &["field_delimiter", "value_delimiter", "trim"] };
+pub(super) const TIMESTAMP: Section = Section { name: "timestamp", keys: &["field", "format", "to", "timezone"] };
 pub(super) const EMIT: Section = Section { name: "emit", keys: &["json", "csv", "raw"] };
 pub(super) const JSON: Section = Section { name: "json", keys: &["pretty"] };
 pub(super) const CSV: Section = Section { name: "csv", keys: &["fields", "delimiter", "quote", "null"] };
@@ -91,6 +111,10 @@ pub(super) const ALL: &[&Section] = &[
     &MULTILINE,
     &STEP,
     &PARSE,
+    &GROK,
+    &PARSE_CSV,
+    &KEY_VALUE,
+    &TIMESTAMP,
     &CONDITION,
     &REDACT,
     &HASH,
@@ -106,6 +130,8 @@ pub(super) const ALL: &[&Section] = &[
     &BATCH,
     &AGGREGATE,
     &PARTITION_KEY,
+    &METRICS,
+    &CLOUDWATCH,
 ];
 
 /// What to write instead of a key that `section` does not have.

@@ -1,4 +1,4 @@
-//! Files to a `Config`: reads the main file and the folder beside it, puts their flows together.
+//! Files to a `Config`: reads the main file, ours or the Java agent's, and the folder beside it, puts their flows together.
 //! Invariant: what is read is bounded in size and number before it is parsed.
 
 use std::{
@@ -13,19 +13,21 @@ use std::{
 use super::{
     Config, Location, Problem, Problems, aws,
     env::Env,
-    flow, keys,
+    flow,
+    java::{self, Agent},
+    keys, metrics,
     read::{Reader, Value},
     tree::{self, Kind, Node},
     value,
 };
-use crate::aws::Aws;
+use crate::{aws::Aws, telemetry::cloudwatch};
 
 /// The file that is read if none is named.
 pub const DEFAULT_PATH: &str = "/etc/headwater/headwater.yaml";
 
 /// Largest file.
 const MAX_FILE: u64 = 1 << 20;
-/// Most files in `conf.d`.
+/// Most files in `conf.d` or `agent.d`.
 const MAX_FILES: usize = 1_000;
 
 /// Reads a configuration. The default path brings the flows of `conf.d/*.yaml` beside it; any other file stands alone.
@@ -41,15 +43,20 @@ pub fn load_with_folder(
     env: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Config, Problems> {
     let mut loader = Loader::new(env);
-    let name = loader.open(path);
-    match read_file(path) {
-        Ok(text) => loader.main(&name, &text),
-        Err(why) => loader.whole_file(&name, why),
-    }
-    if let Some(folder) = folder {
-        loader.folder(folder);
-    }
+    loader.files(path, folder);
     loader.finish()
+}
+
+/// Reads a Java agent's configuration, `agent.d` beside it included: what it says, and what that means here.
+pub fn load_java(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<(Agent, Config), Problems> {
+    let mut loader = Loader::new(env);
+    loader.files(path, None);
+    if loader.java.is_none() && loader.problems.is_empty() {
+        let name = Arc::clone(&loader.files[0]);
+        loader.whole_file(&name, "is no configuration of the Java agent; it has flows with a `filePattern`".to_owned());
+    }
+    let agent = loader.java.take().unwrap_or_default();
+    loader.finish().map(|config| (agent, config))
 }
 
 /// Reads a configuration from text; `file` is the name shown in problems.
@@ -59,7 +66,7 @@ pub fn parse_text(file: &str, text: &str, env: &dyn Fn(&str) -> Option<String>) 
     if text.len() as u64 > MAX_FILE {
         loader.whole_file(&name, too_large());
     } else {
-        loader.main(&name, text);
+        loader.main(&name, text, None);
     }
     loader.finish()
 }
@@ -72,6 +79,7 @@ struct Loader<'e> {
     aws: Aws,
     state_dir: PathBuf,
     shutdown_timeout: Duration,
+    metrics: Option<cloudwatch::Options>,
     flows: Vec<crate::flow::Options>,
     /// Where each name was first given.
     names: HashMap<String, (Arc<str>, Location)>,
@@ -79,6 +87,8 @@ struct Loader<'e> {
     written: usize,
     /// Where to say that there is no flow at all.
     no_flow: Option<(Arc<str>, Location)>,
+    /// What the main file says, if it is the Java agent's.
+    java: Option<Agent>,
 }
 
 impl<'e> Loader<'e> {
@@ -91,10 +101,24 @@ impl<'e> Loader<'e> {
             aws: Aws::default(),
             state_dir: PathBuf::from("/var/lib/headwater"),
             shutdown_timeout: Duration::from_secs(30),
+            metrics: None,
             flows: Vec::new(),
             names: HashMap::new(),
             written: 0,
             no_flow: None,
+            java: None,
+        }
+    }
+
+    /// The main file and a folder of others.
+    fn files(&mut self, path: &Path, folder: Option<&Path>) {
+        let name = self.open(path);
+        match read_file(path) {
+            Ok(text) => self.main(&name, &text, Some(path)),
+            Err(why) => self.whole_file(&name, why),
+        }
+        if let Some(folder) = folder {
+            self.folder(folder);
         }
     }
 
@@ -120,14 +144,15 @@ impl<'e> Loader<'e> {
         }
     }
 
-    fn main(&mut self, file: &Arc<str>, text: &str) {
+    /// The main file; `path` is where it stands, if it is a file at all.
+    fn main(&mut self, file: &Arc<str>, text: &str, path: Option<&Path>) {
+        if java::is_java(file, text) {
+            return self.java(file, text, path);
+        }
         let Some(root) = self.tree(file, text) else { return };
-        if let Some(at) = java_agent(&root) {
-            let text = "this is a configuration of the Java agent, which this version cannot read; \
-                        write the flow in YAML (docs/CONFIGURATION.md)";
-            let (file, key) = (Arc::clone(file), String::new());
-            self.problems.push(Problem { file, at: Some(at), key, text: text.to_owned() });
-            return;
+        // YAML takes JSON with many a mistake in it.
+        if is_java_tree(&root) {
+            return self.java(file, text, path);
         }
         let mut r = Reader::new(Arc::clone(file), self.env);
         if let Some(map) = r.map(&Value { key: String::new(), node: &root }, &keys::TOP) {
@@ -140,6 +165,7 @@ impl<'e> Loader<'e> {
                 self.shutdown_timeout = time;
             }
             self.aws = map.get("aws").map(|value| aws::aws(&mut r, &value)).unwrap_or_default();
+            self.metrics = map.get("metrics").and_then(|value| metrics::metrics(&mut r, &value, &self.aws));
             let flows = map.get("flows");
             let list = flows.as_ref().map(|value| r.list(value));
             // A list of the wrong type was reported already.
@@ -152,12 +178,53 @@ impl<'e> Loader<'e> {
         self.take(r);
     }
 
+    /// A main file of the Java agent, and the flows of every file in `agent.d` beside it.
+    fn java(&mut self, file: &Arc<str>, text: &str, path: Option<&Path>) {
+        let (mut agent, found) = java::main(Arc::clone(file), text);
+        self.take_java(found);
+        self.metrics = java::metrics(&agent);
+        let folder = path.map(|path| path.with_file_name("agent.d"));
+        let files = folder.as_ref().map_or(Ok(Vec::new()), |folder| java_files(folder));
+        for path in files.unwrap_or_else(|why| self.no_folder(folder.as_deref().unwrap_or(Path::new("")), why)) {
+            let name = self.open(&path);
+            match read_file(&path) {
+                Ok(text) => {
+                    let found = java::more(&mut agent, name, &text);
+                    self.take_java(found);
+                }
+                Err(why) => {
+                    let text = format!("{why}; the file is left out, as in the Java agent");
+                    self.warnings.push(Problem { file: name, at: None, key: String::new(), text });
+                }
+            }
+        }
+        if agent.flows.is_empty() && self.problems.is_empty() {
+            self.problems.push(java::no_flow(Arc::clone(file), text));
+        }
+        let from_env = (self.env)(java::STATE_DIR_VARIABLE).filter(|dir| dir.starts_with('/')).map(PathBuf::from);
+        if let Some(dir) = agent.state_dir.clone().or(from_env) {
+            self.state_dir = dir;
+        }
+        let most = Duration::from_hours(1);
+        self.shutdown_timeout = agent.shutdown_timeout.map_or(self.shutdown_timeout, |time| time.min(most));
+        self.java = Some(agent);
+    }
+
+    fn take_java(&mut self, found: java::Found) {
+        self.flows.extend(found.options);
+        self.problems.extend(found.problems);
+        self.warnings.extend(found.warnings);
+    }
+
+    /// Reports that a folder cannot be read, and goes on without its files.
+    fn no_folder(&mut self, folder: &Path, why: String) -> Vec<PathBuf> {
+        let name = self.open(folder);
+        self.whole_file(&name, why);
+        Vec::new()
+    }
+
     fn folder(&mut self, folder: &Path) {
-        let files = yaml_files(folder).unwrap_or_else(|why| {
-            let name = self.open(folder);
-            self.whole_file(&name, why);
-            Vec::new()
-        });
+        let files = yaml_files(folder).unwrap_or_else(|why| self.no_folder(folder, why));
         for path in files {
             let name = self.open(&path);
             match read_file(&path) {
@@ -224,17 +291,20 @@ impl<'e> Loader<'e> {
             state_dir: self.state_dir,
             flows: self.flows,
             shutdown_timeout: self.shutdown_timeout,
+            metrics: self.metrics,
             warnings: self.warnings.iter().map(ToString::to_string).collect(),
         })
     }
 }
 
-/// Whether the tree is the Java agent's `agent.json`, and where that shows.
-fn java_agent(root: &Node) -> Option<Location> {
-    let Kind::Map(top) = &root.kind else { return None };
-    let Kind::Seq(flows) = &top.iter().find(|(key, _)| &*key.name == "flows")?.1.kind else { return None };
-    let Kind::Map(flow) = &flows.first()?.kind else { return None };
-    flow.iter().find(|(key, _)| &*key.name == "filePattern").map(|(key, _)| key.at)
+/// Whether the tree is what the Java agent's `agent.json` makes.
+fn is_java_tree(root: &Node) -> bool {
+    let value = |map: &Node, name: &str| match &map.kind {
+        Kind::Map(entries) => entries.iter().find(|(key, _)| &*key.name == name).map(|(_, value)| value.clone()),
+        _ => None,
+    };
+    let Some(Kind::Seq(flows)) = value(root, "flows").map(|flows| flows.kind) else { return false };
+    flows.first().is_some_and(|flow| value(flow, "filePattern").is_some())
 }
 
 fn too_large() -> String {
@@ -270,6 +340,18 @@ fn explain(error: &io::Error) -> String {
 
 /// The `*.yaml` files of a folder by name; none if there is no folder.
 fn yaml_files(folder: &Path) -> Result<Vec<PathBuf>, String> {
+    files_of(folder, |path| {
+        let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        !hidden && path.extension().is_some_and(|extension| extension == "yaml")
+    })
+}
+
+/// The regular files of a folder by name, whatever they are called; none if there is no folder.
+fn java_files(folder: &Path) -> Result<Vec<PathBuf>, String> {
+    files_of(folder, Path::is_file)
+}
+
+fn files_of(folder: &Path, wanted: impl Fn(&Path) -> bool) -> Result<Vec<PathBuf>, String> {
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -278,8 +360,7 @@ fn yaml_files(folder: &Path) -> Result<Vec<PathBuf>, String> {
     let mut files = Vec::new();
     for entry in entries {
         let path = entry.map_err(|error| explain(&error))?.path();
-        let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-        if !hidden && path.extension().is_some_and(|extension| extension == "yaml") {
+        if wanted(&path) {
             files.push(path);
         }
         if files.len() > MAX_FILES {

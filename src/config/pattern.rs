@@ -35,9 +35,9 @@ pub(super) fn any(pattern: &str) -> Result<Regex, String> {
 }
 
 /// A pattern each of whose named groups becomes a field.
-pub(super) fn regex_with_groups(pattern: &str) -> Result<regex::bytes::Regex, String> {
-    let regex = regex(pattern)?;
-    if regex.capture_names().flatten().next().is_none() {
+pub(super) fn regex_with_groups(pattern: &str) -> Result<Regex, String> {
+    let regex = any(pattern)?;
+    if regex.names().into_iter().flatten().next().is_none() {
         return Err("has no named group, so it would find no field; name one: `(?P<name>...)`".to_owned());
     }
     Ok(regex)

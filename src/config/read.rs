@@ -307,7 +307,7 @@ fn shown(text: &str) -> String {
 }
 
 /// The text without control characters, cut off after `most` characters.
-fn one_line(text: &str, most: usize) -> String {
+pub(super) fn one_line(text: &str, most: usize) -> String {
     let mut out = String::new();
     for (count, c) in text.chars().enumerate() {
         if count == most {

@@ -9,7 +9,10 @@ use super::{
 };
 use crate::{
     deliver::Destination,
-    record::split::{self, Multiline, Oversize},
+    record::{
+        regex::Regex,
+        split::{self, Multiline, Oversize, Start},
+    },
     source::{self, Pattern, StartAt},
 };
 
@@ -72,13 +75,31 @@ fn glob(text: &str) -> Result<Pattern, String> {
 fn framing(r: &mut Reader<'_>, map: &Map<'_>, destination: Option<&Destination>) -> split::Options {
     let skip = r.key(map, "skip_header_lines", |text| value::integer(text, &(0..=1_000))).unwrap_or(0);
     let oversize = [("truncate", Oversize::Truncate), ("split", Oversize::Split), ("drop", Oversize::Drop)];
+    let max_record = max_record(r, map, destination);
     split::Options {
         skip_header_lines: u32::try_from(skip).unwrap_or(u32::MAX),
         multiline: map.get("multiline").and_then(|value| multiline(r, &value)),
-        max_record: max_record(r, map, destination),
+        max_record,
         oversize: r.choice(map, "oversize", &oversize).unwrap_or(Oversize::Truncate),
+        terminator: r
+            .key(map, "truncated_record_terminator", |text| terminator(text, max_record))
+            .unwrap_or(b"\n".to_vec()),
+        footer: r.key(map, "footer", footer),
         partial_line_timeout: r.key(map, "partial_line_timeout", |text| value::duration(text, &SHORT_TO_HOUR)),
     }
+}
+
+fn terminator(text: &str, max_record: usize) -> Result<Vec<u8>, String> {
+    if text.len() < max_record {
+        return Ok(text.as_bytes().to_vec());
+    }
+    Err(format!("is as long as a record may be; write less than {max_record} bytes"))
+}
+
+/// A pattern that matches the whole of a text.
+fn footer(text: &str) -> Result<Regex, String> {
+    pattern::regex(text)?;
+    pattern::regex(&format!(r"\A(?:{text})\z")).map(Regex::Linear)
 }
 
 fn multiline(r: &mut Reader<'_>, value: &Value<'_>) -> Option<Multiline> {
@@ -88,7 +109,8 @@ fn multiline(r: &mut Reader<'_>, value: &Value<'_>) -> Option<Multiline> {
     let start = r.required(&map, "start", "write the pattern of a record's first line, like `start: '^\\d{4}-'`");
     let start = start.and_then(|value| r.value(&value, pattern::regex));
     let timeout = timeout.unwrap_or(Duration::from_secs(2));
-    Some(Multiline { start: start?, timeout, max_lines: max_lines.unwrap_or(500) })
+    let start = Start::Search(Regex::Linear(start?));
+    Some(Multiline { start, timeout, max_lines: max_lines.unwrap_or(500) })
 }
 
 /// What the service takes at most is below 1 MiB by a key's length, which nobody should have to compute: it is clamped.

@@ -10,7 +10,8 @@ use crate::{
     flow::{Delivery, Limits, Options},
     record::{
         pipeline::{Emit, Pipeline, Quote, Step},
-        split::Oversize,
+        regex::Regex,
+        split::{Oversize, Start},
         template::{Part, Variable},
     },
     source::StartAt,
@@ -305,6 +306,15 @@ fn a_record_has_a_smallest_and_a_largest_limit() {
 }
 
 #[test]
+fn a_terminator_is_shorter_than_a_record_and_a_footer_is_a_pattern() {
+    let long = format!("max_record: 64B\ntruncated_record_terminator: {}\nfooter: 'EOF('", "x".repeat(64));
+    insta::assert_snapshot!(bad(&source(&long)), @r#"
+    bad.yaml:6:36: flows[0].source.truncated_record_terminator: "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx..." is as long as a record may be; write less than 64 bytes
+    bad.yaml:7:15: flows[0].source.footer: "EOF(" is not a valid pattern: at character 4: unclosed group
+    "#);
+}
+
+#[test]
 fn a_batch_has_at_most_500_records() {
     insta::assert_snapshot!(bad(&flow("batch: { max_records: 501 }")), @r#"bad.yaml:5:27: flows[0].batch.max_records: "501" is out of range; it must be 1 to 500"#);
 }
@@ -394,8 +404,8 @@ fn a_bad_regex_class_is_shown_with_the_position_in_it() {
 }
 
 #[test]
-fn a_look_around_is_refused_with_the_position_in_it() {
-    insta::assert_snapshot!(bad(&process("- parse: { regex: '^(?P<a>.)(?=b)' }")), @r#"bad.yaml:6:25: flows[0].process[0].parse.regex: "^(?P<a>.)(?=b)" is not a valid pattern: at character 10: look-around, including look-ahead and look-behind, is not supported"#);
+fn a_mistake_in_a_pattern_with_look_around_is_refused() {
+    insta::assert_snapshot!(bad(&process("- parse: { regex: '^(?P<a>.)(?=b' }")), @r#"bad.yaml:6:25: flows[0].process[0].parse.regex: "^(?P<a>.)(?=b" is not a valid pattern; it has look-around or back-references, and something in it is wrong"#);
 }
 
 #[test]
@@ -414,10 +424,60 @@ fn a_regex_needs_its_pattern() {
 }
 
 #[test]
-fn a_parse_format_that_is_not_built_says_so() {
-    insta::assert_snapshot!(bad(&process("- parse: logfmt\n- parse: { csv: { fields: [a] }, on_mismatch: drop }")), @r#"
-    bad.yaml:6:16: flows[0].process[0].parse: "logfmt" is not available in this version; write json, regex, common or combined
-    bad.yaml:7:23: flows[0].process[1].parse.csv: `csv` is not available in this version; write json, regex, common or combined
+fn formats_that_must_be_told_something_say_what() {
+    insta::assert_snapshot!(bad(&process("- parse: csv
+- parse: grok
+- parse: { csv: {} }
+- parse: { csv: { fields: [] } }
+- parse: { grok: {} }
+- parse: { timestamp: { format: unix }, json: }
+- parse: { timestamp: { field: t }, json: }")), @r#"
+    bad.yaml:6:16: flows[0].process[0].parse: "csv" needs the names of its cells; write `parse: { csv: { fields: [a, b] } }`
+    bad.yaml:7:16: flows[0].process[1].parse: "grok" needs a pattern; write `parse: { grok: '%{COMBINEDAPACHELOG}' }`
+    bad.yaml:8:23: flows[0].process[2].parse.csv: has no names for its cells; write `fields: [a, b]`, or `header: true` if each file's first line has them
+    bad.yaml:9:33: flows[0].process[3].parse.csv.fields: has no names; write `fields: [a, b]`
+    bad.yaml:10:24: flows[0].process[4].parse.grok.pattern: is missing; write one, like `pattern: '%{COMBINEDAPACHELOG}'`
+    bad.yaml:11:29: flows[0].process[5].parse.timestamp.field: is missing; write the field that is the time, like `field: timestamp`
+    bad.yaml:12:29: flows[0].process[6].parse.timestamp.format: is missing; write how the time is written, like `format: rfc3339`
+    "#);
+}
+
+#[test]
+fn what_formats_are_told_is_checked() {
+    insta::assert_snapshot!(bad(&process(r#"- parse: { csv: { fields: [a, "", a], header: false, delimiter: ab, quote: x, trim: maybe } }
+- parse: { csv: { fields: [a], header: true } }
+- parse: { csv: { header: true, delimiter: "'", quote: "'" } }
+- parse: { key_value: { field_delimiter: "", value_delimiter: '"' } }
+- parse: { key_value: { field_delimiter: " = " } }
+- parse: { grok: '%{COMBINEDAPACHELOGS:a}' }
+- parse: { grok: { pattern: '%{A:a}', patterns: { A: 'x%{B}', B: '%{A}' } } }
+- parse: { grok: { pattern: '%{WORD:a:number}' } }
+- parse: { json: , types: { a: integer }, null_if: { a: b } }
+- parse: { json: , timestamp: { field: a, format: iso, timezone: Mars/Olympus } }
+- parse: { json: , timestamp: { field: "", format: '%H:%M', timezone: +2, to: "" } }
+- parse: { logfmt: { strict: true } }"#)), @r#"
+    bad.yaml:6:37: flows[0].process[0].parse.csv.fields[1]: "" is no name of a field; write one
+    bad.yaml:6:41: flows[0].process[0].parse.csv.fields[2]: "a" is already a field; name each once
+    bad.yaml:6:71: flows[0].process[0].parse.csv.delimiter: "ab" is no delimiter; write one ASCII character that is no quote, like "," or "\t" (double quotes)
+    bad.yaml:6:82: flows[0].process[0].parse.csv.quote: "x" is no quote; write one ASCII punctuation character, like '"'
+    bad.yaml:6:91: flows[0].process[0].parse.csv.trim: "maybe" is neither true nor false; write one of them
+    bad.yaml:7:33: flows[0].process[1].parse.csv.fields: is not needed with `header: true`, which takes the names from each file; remove one of the two
+    bad.yaml:8:23: flows[0].process[2].parse.csv: has the same character as delimiter and as quote; write two
+    bad.yaml:9:48: flows[0].process[3].parse.key_value.field_delimiter: "" is no delimiter; write 1 to 16 bytes, no quote and no backslash, like "; "
+    bad.yaml:9:69: flows[0].process[3].parse.key_value.value_delimiter: """ is no delimiter; write 1 to 16 bytes, no quote and no backslash, like "; "
+    bad.yaml:10:29: flows[0].process[4].parse.key_value: has a field_delimiter that holds the value_delimiter; write others
+    bad.yaml:11:24: flows[0].process[5].parse.grok: "%{COMBINEDAPACHELOGS:a}" has no pattern `COMBINEDAPACHELOGS` to refer to; did you mean `COMBINEDAPACHELOG`?
+    bad.yaml:12:35: flows[0].process[6].parse.grok.pattern: "%{A:a}" never ends: A > B > A
+    bad.yaml:13:35: flows[0].process[7].parse.grok.pattern: "%{WORD:a:number}" has the type `number`; write int, float, bool or string
+    bad.yaml:14:38: flows[0].process[8].parse.types.a: "integer" is not known; write int or float or bool
+    bad.yaml:14:58: flows[0].process[8].parse.null_if: must be text or a list of texts, not a mapping
+    bad.yaml:15:57: flows[0].process[9].parse.timestamp.format: "iso" is no time format; write rfc3339, unix, unix_ms, unix_us, unix_ns, httpdate, syslog, apache_error, nginx_error, or a format like `%Y-%m-%d %H:%M:%S`
+    bad.yaml:15:72: flows[0].process[9].parse.timestamp.timezone: "Mars/Olympus" is no time zone of this system; write UTC, local, an offset like +02:00, or a name like Europe/Berlin
+    bad.yaml:16:46: flows[0].process[10].parse.timestamp.field: "" is no name of a field; write one
+    bad.yaml:16:58: flows[0].process[10].parse.timestamp.format: "%H:%M" is no time format that can be read: it has no day; write at least a month and a day, like `%b %e`
+    bad.yaml:16:77: flows[0].process[10].parse.timestamp.timezone: "+2" is no offset; write one like +02:00
+    bad.yaml:16:85: flows[0].process[10].parse.timestamp.to: "" is no name of a field; write one
+    bad.yaml:17:28: flows[0].process[11].parse.logfmt.strict: unknown key; this format takes none
     "#);
 }
 
@@ -431,8 +491,8 @@ fn a_parse_has_one_format() {
     insta::assert_snapshot!(bad(&process("- parse: { json: {}, common: {} }
 - parse: { on_mismatch: drop }
 - parse: { json: { strict: true }, on_mismatch: keep }")), @r#"
-    bad.yaml:6:16: flows[0].process[0].parse: names no single format; write exactly one of json, regex, common and combined
-    bad.yaml:7:16: flows[0].process[1].parse: names no single format; write exactly one of json, regex, common and combined
+    bad.yaml:6:16: flows[0].process[0].parse: names no single format; write exactly one of json, logfmt, common, combined, apache_error, nginx_error, syslog_rfc3164, syslog_rfc5424, cri, docker, regex, grok, csv, key_value
+    bad.yaml:7:16: flows[0].process[1].parse: names no single format; write exactly one of json, logfmt, common, combined, apache_error, nginx_error, syslog_rfc3164, syslog_rfc5424, cri, docker, regex, grok, csv, key_value
     bad.yaml:8:26: flows[0].process[2].parse.json.strict: unknown key; this format takes none
     bad.yaml:8:55: flows[0].process[2].parse.on_mismatch: "keep" is not known; write keep_raw or drop or dead_letter
     "#);
@@ -719,8 +779,9 @@ aws:
 }
 
 #[test]
-fn the_java_agents_json_is_recognised() {
-    insta::assert_snapshot!(bad(r#"{"cloudwatch.emitMetrics": true, "flows": [{"filePattern": "/tmp/app.log*", "kinesisStream": "s"}]}"#), @"bad.yaml:1:45: this is a configuration of the Java agent, which this version cannot read; write the flow in YAML (docs/CONFIGURATION.md)");
+fn the_java_agents_json_is_read_under_any_name() {
+    let text = r#"{"cloudwatch.emitMetrics": true, "flows": [{"filePattern": "/tmp/app.log*", "kinesisStream": "s"}]}"#;
+    assert_eq!(good_flow(text).name, "kinesis:s:/tmp/app.log*");
 }
 
 #[test]
@@ -928,6 +989,7 @@ fn what_is_not_written_has_the_documented_default() {
     assert_eq!(flow.framing.oversize, Oversize::Truncate);
     assert_eq!(flow.framing.partial_line_timeout, None);
     assert!(flow.framing.multiline.is_none());
+    assert_eq!((flow.framing.terminator.as_slice(), flow.framing.footer.is_none()), (&b"\n"[..], true));
     assert_eq!(flow.framing.max_record, flow.destination.max_record_bytes());
     assert!(flow.pipeline.is_raw());
     let limits =
@@ -960,6 +1022,8 @@ flows:
       oversize: truncate                 # truncate | split | drop
       poll_interval: 1s
       partial_line_timeout: 5s
+      truncated_record_terminator: "<CUT>\n"
+      footer: 'E?OF|EOF'
     process:                             # in order; none = bytes untouched
       - parse: combined
       - parse: { regex: '^(?P<a>\S+) (?P<b>\S+)$', on_mismatch: drop }   # drop | keep_raw | dead_letter
@@ -978,7 +1042,10 @@ shutdown_timeout: 30s
     let flow = &config.flows[0];
     assert_eq!(flow.source.paths[0].text(), "/var/log/nginx/**/access.log*");
     assert_eq!(flow.source.exclude[0].text(), "*.tmp");
-    assert_eq!(flow.framing.multiline.as_ref().unwrap().start.as_str(), r"^\d{4}-");
+    let Start::Search(Regex::Linear(start)) = &flow.framing.multiline.as_ref().unwrap().start else { panic!() };
+    assert_eq!(start.as_str(), r"^\d{4}-");
+    assert_eq!(flow.framing.terminator, b"<CUT>\n");
+    assert!(flow.framing.is_footer(b" EOF\n") && !flow.framing.is_footer(b"EOF 2\n"));
     assert_eq!(flow.framing.partial_line_timeout, Some(Duration::from_secs(5)));
     let kinesis = kinesis_of(flow);
     assert_eq!((kinesis.stream.as_str(), kinesis.max_in_flight), ("web-logs", 4));
@@ -987,6 +1054,7 @@ shutdown_timeout: 30s
         region: Some(
             "eu-west-1",
         ),
+        region_otherwise: None,
         endpoint_url: Some(
             "http://127.0.0.1:4567",
         ),
@@ -1030,13 +1098,63 @@ fn steps_are_read_in_order() {
 "#,
     );
     insta::assert_snapshot!(steps.iter().map(|step| format!("{step:?}")).collect::<Vec<_>>().join("\n"), @r#"
-    Parse { format: Combined, on_mismatch: KeepRaw }
-    Parse { format: Regex(Regex("^(?P<a>\\S+)$")), on_mismatch: Drop }
-    Parse { format: Json, on_mismatch: DeadLetter }
-    Parse { format: Common, on_mismatch: KeepRaw }
+    Parse { format: Combined, refine: Refine { types: [], timestamp: None, null_if: [] }, on_mismatch: KeepRaw }
+    Parse { format: Regex(Linear(Regex("^(?P<a>\\S+)$"))), refine: Refine { types: [], timestamp: None, null_if: [] }, on_mismatch: Drop }
+    Parse { format: Json, refine: Refine { types: [], timestamp: None, null_if: [] }, on_mismatch: DeadLetter }
+    Parse { format: Common, refine: Refine { types: [], timestamp: None, null_if: [] }, on_mismatch: KeepRaw }
     Add([("host", Text(Template([Variable(Host)]))), ("n", Json([Json("5")]))])
     Emit(Csv { fields: ["a", "host"], delimiter: 44, quote: Minimal, null: "" })
     "#);
+}
+
+#[test]
+fn every_format_is_read_with_and_without_what_it_may_be_told() {
+    let steps = steps(
+        r#"
+- parse: logfmt
+- parse: key_value
+- parse: apache_error
+- parse: nginx_error
+- parse: syslog_rfc3164
+- parse: syslog_rfc5424
+- parse: cri
+- parse: docker
+- parse: { csv: { fields: [a, b] } }
+- parse: { csv: { header: true, delimiter: "\t", quote: "'", trim: true } }
+- parse: { key_value: { field_delimiter: "; ", value_delimiter: ":", trim: false } }
+- parse: { logfmt: {}, types: { n: int, f: float, b: bool }, null_if: [ "-", "" ] }
+- parse: { regex: '(?P<a>.)(?=b)', null_if: "-" }
+"#,
+    );
+    insta::assert_snapshot!(steps.iter().map(|step| format!("{step:?}")).collect::<Vec<_>>().join("\n"), @r#"
+    Parse { format: Logfmt, refine: Refine { types: [], timestamp: None, null_if: [] }, on_mismatch: KeepRaw }
+    Parse { format: KeyValue(Options { field_delimiter: " ", value_delimiter: "=", trim: true }), refine: Refine { types: [], timestamp: None, null_if: [] }, on_mismatch: KeepRaw }
+    Parse { format: ApacheError, refine: Refine { types: [], timestamp: None, null_if: [] }, on_mismatch: KeepRaw }
+    Parse { format: NginxError, refine: Refine { types: [], timestamp: None, null_if: [] }, on_mismatch: KeepRaw }
+    Parse { format: SyslogRfc3164, refine: Refine { types: [], timestamp: None, null_if: [] }, on_mismatch: KeepRaw }
+    Parse { format: SyslogRfc5424, refine: Refine { types: [], timestamp: None, null_if: [] }, on_mismatch: KeepRaw }
+    Parse { format: Cri, refine: Refine { types: [], timestamp: None, null_if: [] }, on_mismatch: KeepRaw }
+    Parse { format: Docker, refine: Refine { types: [], timestamp: None, null_if: [] }, on_mismatch: KeepRaw }
+    Parse { format: Csv(Options { columns: Named(["a", "b"]), delimiter: 44, quote: 34, trim: false }), refine: Refine { types: [], timestamp: None, null_if: [] }, on_mismatch: KeepRaw }
+    Parse { format: Csv(Options { columns: Header, delimiter: 9, quote: 39, trim: true }), refine: Refine { types: [], timestamp: None, null_if: [] }, on_mismatch: KeepRaw }
+    Parse { format: KeyValue(Options { field_delimiter: "; ", value_delimiter: ":", trim: false }), refine: Refine { types: [], timestamp: None, null_if: [] }, on_mismatch: KeepRaw }
+    Parse { format: Logfmt, refine: Refine { types: [("n", Int), ("f", Float), ("b", Bool)], timestamp: None, null_if: ["-", ""] }, on_mismatch: KeepRaw }
+    Parse { format: Regex(Backtracking((?P<a>.)(?=b))), refine: Refine { types: [], timestamp: None, null_if: ["-"] }, on_mismatch: KeepRaw }
+    "#);
+}
+
+#[test]
+fn patterns_and_times_are_read() {
+    let steps = steps(
+        r#"
+- parse: { grok: '^%{IP:client.ip} %{NUMBER:n:int}' }
+- parse: { grok: { pattern: '%{MINE:a}', patterns: { MINE: '[a-z]+' } }, on_mismatch: drop }
+- parse: { json: , timestamp: { field: t, format: '%Y-%m-%d %H:%M:%S', timezone: "+02:00", to: time } }
+- parse: { json: , timestamp: { field: t, format: httpdate } }
+"#,
+    );
+    assert_eq!(steps.len(), 4);
+    assert!(steps.iter().all(|step| matches!(step, Step::Parse { .. })));
 }
 
 #[test]
@@ -1067,7 +1185,7 @@ fn every_step_is_read() {
     SingleLine(SingleLine { join: "", trim: false })
     Limit(OneIn(10))
     Redact(Matches { field: None, pattern: Linear(Regex("(\\d{4})\\d+")), with: Text(Replacement([Group(1), Text("***")])) })
-    Parse { format: Json, on_mismatch: Drop }
+    Parse { format: Json, refine: Refine { types: [], timestamp: None, null_if: [] }, on_mismatch: Drop }
     Add([("a", Json([Json("1.10")])), ("b", Text(Template([Text("yes")]))), ("c", Json([Json("true")])), ("d", Json([Json("null")])), ("e", Text(Template([Text("1")]))), ("f", Text(Template([Text("0x1F")]))), ("g", Json([Json("null")])), ("h", Json([Json("-1e3")])), ("i", Text(Template([Text("5")]))), ("j", Text(Template([Text("01")]))), ("k", Text(Template([Text("7")])))])
     Add([("nested", Json([Json("{\"host\":"), Text(Template([Variable(Host)])), Json(",\"list\":[1,"), Text(Template([Text("2")])), Json(","), Text(Template([Text("x")])), Json(",[],{}],\"a\\\"b\":"), Text(Template([Field("n")])), Json("}")]))])
     DropIf(Field { name: "status", test: In(["200", "204"]) })
@@ -1503,6 +1621,58 @@ fn every_example_is_valid() {
         count += 1;
     }
     assert!(count >= 5);
+}
+
+#[test]
+fn metrics() {
+    let cloudwatch = |keys: &str| bad(&top(&format!("metrics:\n  cloudwatch: {{ {keys} }}\n")));
+    insta::assert_snapshot!(bad(&top("metrics: { cloudwach: {} }\n")), @"bad.yaml:1:12: metrics.cloudwach: unknown key; did you mean `cloudwatch`?");
+    insta::assert_snapshot!(cloudwatch("namespace: AWS/Mine, interval: 100ms, stream: x"), @r#"
+    bad.yaml:2:28: metrics.cloudwatch.namespace: "AWS/Mine" begins with `AWS/`, which belongs to AWS; choose another
+    bad.yaml:2:48: metrics.cloudwatch.interval: "100ms" is out of range; it must be 1s to 1h
+    bad.yaml:2:55: metrics.cloudwatch.stream: unknown key here; it belongs to kinesis
+    "#);
+    insta::assert_snapshot!(cloudwatch("namespace: 'a b', endpoint_url: here"), @r#"
+    bad.yaml:2:28: metrics.cloudwatch.namespace: "a b" is no namespace; it has 1 to 255 letters, digits, `.`, `_`, `-`, `/`, `#` or `:`
+    bad.yaml:2:49: metrics.cloudwatch.endpoint_url: "here" is not an endpoint; it must look like https://HOST or http://HOST:PORT
+    "#);
+    insta::assert_snapshot!(cloudwatch("dimensions: [Instance]"), @"bad.yaml:2:29: metrics.cloudwatch.dimensions: must be a mapping (`key: value` lines), not a list");
+    insta::assert_snapshot!(cloudwatch("dimensions: { Destination: x, ':a': x, Instance: ' ' }"), @r#"
+    bad.yaml:2:31: metrics.cloudwatch.dimensions.Destination: this dimension is there already; choose another name
+    bad.yaml:2:47: metrics.cloudwatch.dimensions.:a: is no name of a dimension; it has 1 to 255 printable ASCII characters and does not begin with `:`
+    bad.yaml:2:66: metrics.cloudwatch.dimensions.Instance: is no value of a dimension; it has 1 to 255 printable ASCII characters
+    "#);
+    insta::assert_snapshot!(cloudwatch("dimensions: { Instance: '${file.path}', Stage: '${NOT_SET}', Place: Zürich }"), @r#"
+    bad.yaml:2:41: metrics.cloudwatch.dimensions.Instance: unknown variable `${file.path}`; a dimension may hold `${host}` and `${ec2.instance_id}`
+    bad.yaml:2:64: metrics.cloudwatch.dimensions.Stage: the environment variable `NOT_SET` is not set; set it, or write a default: `${NOT_SET:-...}`
+    bad.yaml:2:85: metrics.cloudwatch.dimensions.Place: is no value of a dimension; it has 1 to 255 printable ASCII characters
+    "#);
+    insta::assert_snapshot!(cloudwatch("dimensions: { a: x, b: x, c: x, d: x, e: x, f: x, g: x, h: x, i: x, j: x }"), @"bad.yaml:2:29: metrics.cloudwatch.dimensions: holds 10 dimensions; at most 9 are allowed");
+}
+
+#[test]
+fn metrics_have_the_documented_defaults_and_take_aws_from_the_top() {
+    use crate::telemetry::cloudwatch::Part;
+    assert_eq!(good(FLOW).metrics, None);
+    let text = "aws: { region: eu-west-1, endpoint_url: http://localhost:1 }\nmetrics: { cloudwatch: {} }\n";
+    let metrics = good(&top(text)).metrics.expect("they are on");
+    assert_eq!((metrics.namespace.as_str(), metrics.interval), ("Headwater", Duration::from_secs(30)));
+    assert_eq!(metrics.aws.region.as_deref(), Some("eu-west-1"));
+    assert_eq!(metrics.aws.endpoint_url.as_deref(), Some("http://localhost:1"));
+    assert!(metrics.dimensions.is_empty());
+    let text = "metrics: { cloudwatch: { namespace: Mine/Logs, interval: 1m, region: us-east-1,
+                dimensions: { Instance: '${ec2.instance_id}', Place: 'x-${host}-${NUMBER}' } } }\n";
+    let metrics = good(&top(text)).metrics.expect("they are on");
+    assert_eq!((metrics.namespace.as_str(), metrics.interval), ("Mine/Logs", Duration::from_mins(1)));
+    assert_eq!(metrics.aws.region.as_deref(), Some("us-east-1"));
+    let text = |text: &str| Part::Text(text.to_owned());
+    assert_eq!(
+        metrics.dimensions,
+        [
+            ("Instance".to_owned(), vec![Part::InstanceId]),
+            ("Place".to_owned(), vec![text("x-"), Part::Host, text("-7")])
+        ]
+    );
 }
 
 #[test]

@@ -6,14 +6,18 @@ mod tests;
 
 use super::{
     Billing, MAX_FIREHOSE_RECORD,
-    put::{self, Answer, Put, ReadyBody, Service, body},
+    put::{self, Answer, Answers, Counting, Put, ReadyBody, Service, body},
 };
 use crate::{aws::StartError, model::Batch};
 use aws_config::SdkConfig;
 use aws_sdk_firehose::{
-    Client, error::SdkError, operation::put_record_batch::PutRecordBatchError, primitives::Blob, types::Record,
+    Client,
+    error::SdkError,
+    operation::put_record_batch::{PutRecordBatch, PutRecordBatchError, PutRecordBatchOutput},
+    primitives::Blob,
+    types::Record,
 };
-use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::{interceptors::context::Output, orchestrator::HttpResponse};
 
 const BEFORE_DATA: &[u8] = b"{\"Data\":\"";
 const AFTER_DATA: &[u8] = b"\"}";
@@ -86,14 +90,24 @@ impl Service for DeliveryStream {
         &self,
         client: Client,
         body: ReadyBody,
-    ) -> Result<Vec<Answer>, SdkError<PutRecordBatchError, HttpResponse>> {
+        records: usize,
+    ) -> Result<Answers, SdkError<PutRecordBatchError, HttpResponse>> {
         let request = client.put_record_batch().records(self.placeholder.clone()).delivery_stream_name(&self.name);
-        let output = request.customize().interceptor(body).send().await?;
+        let counting = Counting::new(&PutRecordBatch::new(), b"\"RecordId\":\"", records, nothing);
+        let output = request.customize().interceptor(body).interceptor(counting.clone()).send().await?;
+        if counting.all_accepted() {
+            return Ok(Answers::All);
+        }
         let answers = output.request_responses.into_iter().map(|entry| Answer {
             accepted: entry.record_id.is_some(),
             code: entry.error_code,
             message: entry.error_message,
         });
-        Ok(answers.collect())
+        Ok(Answers::Each(answers.collect()))
     }
+}
+
+fn nothing() -> Output {
+    let nothing = PutRecordBatchOutput::builder().failed_put_count(0).set_request_responses(Some(Vec::new())).build();
+    Output::erase(nothing.expect("both members are set"))
 }

@@ -6,14 +6,18 @@ pub(crate) mod tests;
 
 use super::{
     Billing, MAX_KINESIS_RECORD, kpl,
-    put::{self, Answer, Put, ReadyBody, Service, body},
+    put::{self, Answer, Answers, Counting, Put, ReadyBody, Service, body},
 };
 use crate::{aws::StartError, model::Batch};
 use aws_config::SdkConfig;
 use aws_sdk_kinesis::{
-    Client, error::SdkError, operation::put_records::PutRecordsError, primitives::Blob, types::PutRecordsRequestEntry,
+    Client,
+    error::SdkError,
+    operation::put_records::{PutRecords, PutRecordsError, PutRecordsOutput},
+    primitives::Blob,
+    types::PutRecordsRequestEntry,
 };
-use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::{interceptors::context::Output, orchestrator::HttpResponse};
 use std::io::Write as _;
 
 const BEFORE_DATA: &[u8] = b"{\"Data\":\"";
@@ -126,19 +130,28 @@ impl Service for Stream {
         &self,
         client: Client,
         body: ReadyBody,
-    ) -> Result<Vec<Answer>, SdkError<PutRecordsError, HttpResponse>> {
+        records: usize,
+    ) -> Result<Answers, SdkError<PutRecordsError, HttpResponse>> {
         let request = client.put_records().records(self.placeholder.clone());
         let request = if is_arn(&self.name_or_arn) {
             request.stream_arn(&self.name_or_arn)
         } else {
             request.stream_name(&self.name_or_arn)
         };
-        let output = request.customize().interceptor(body).send().await?;
+        let counting = Counting::new(&PutRecords::new(), b"\"SequenceNumber\":\"", records, nothing);
+        let output = request.customize().interceptor(body).interceptor(counting.clone()).send().await?;
+        if counting.all_accepted() {
+            return Ok(Answers::All);
+        }
         let answers = output.records.into_iter().map(|entry| Answer {
             accepted: entry.sequence_number.is_some(),
             code: entry.error_code,
             message: entry.error_message,
         });
-        Ok(answers.collect())
+        Ok(Answers::Each(answers.collect()))
     }
+}
+
+fn nothing() -> Output {
+    Output::erase(PutRecordsOutput::builder().set_records(Some(Vec::new())).build().expect("the records are set"))
 }

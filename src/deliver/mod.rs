@@ -147,6 +147,17 @@ impl Destination {
         }
     }
 
+    /// What metrics call it: the kind, and the stream's name, also where an ARN was given. None for standard output.
+    #[must_use]
+    pub fn label(&self) -> Option<(&'static str, &str)> {
+        let (kind, stream) = match self {
+            Self::Kinesis(kinesis) => ("KinesisStream", &kinesis.stream),
+            Self::Firehose(firehose) => ("DeliveryStream", &firehose.stream),
+            Self::Stdout => return None,
+        };
+        Some((kind, stream.rsplit('/').next().unwrap_or(stream)))
+    }
+
     /// What it wants of the records of a batch.
     #[must_use]
     pub fn shape(&self) -> Shape {
@@ -180,3 +191,26 @@ pub const MAX_KINESIS_RECORD: usize = 1 << 20;
 
 /// Most bytes of one record that Firehose takes.
 pub const MAX_FIREHOSE_RECORD: usize = 1_000 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metrics_name_a_stream_by_its_kind_and_name() {
+        let kinesis = |stream: &str| {
+            Destination::Kinesis(Box::new(Kinesis {
+                stream: stream.to_owned(),
+                aws: Aws::default(),
+                partition_key: PartitionKey::Random,
+                aggregate: None,
+                keeps_order: false,
+                max_in_flight: 8,
+            }))
+        };
+        let arn = "arn:aws:kinesis:eu-west-1:111122223333:stream/logs";
+        assert_eq!(kinesis(arn).label(), Some(("KinesisStream", "logs")));
+        assert_eq!(kinesis("logs").label(), Some(("KinesisStream", "logs")));
+        assert_eq!(Destination::Stdout.label(), None);
+    }
+}

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     model::{Batch, Settled},
-    telemetry::{counters::FlowCounters, limit::RateLimit},
+    telemetry::{calls::Answer, counters::FlowCounters, limit::RateLimit},
 };
 use std::{
     io,
@@ -115,6 +115,7 @@ impl Reporter {
         self.health.0.replies.fetch_add(1, Ordering::Relaxed);
         match reply {
             Reply::Failed(failure) => {
+                self.counters.calls.record(u64::from(batch.count(which)), Answer::Failed);
                 self.count(failure.class, batch.count(which));
                 self.tell(failure, batch.count(which), now);
                 if !matches!(failure.class, Class::Throttled | Class::Reject) {
@@ -133,8 +134,10 @@ impl Reporter {
                 if let Some((_, worst)) = failed.iter().max_by_key(|(_, failure)| failure.class) {
                     self.tell(worst, records, now);
                 }
-                self.counters.sent_records.add(u64::from(batch.count(which) - records));
-                self.accepted(batch, which, failed);
+                let (sent, errors) = (u64::from(batch.count(which) - records), u64::from(records));
+                let bytes = self.accepted(batch, which, failed);
+                self.counters.sent_records.add(sent);
+                self.counters.calls.record(sent + errors, Answer::Taken { sent, bytes, errors });
                 if failed.len() < which.len() {
                     self.recovered(now);
                 }
@@ -142,8 +145,8 @@ impl Reporter {
         }
     }
 
-    /// Counts the bytes of what was accepted, and what they cost.
-    fn accepted(&self, batch: &Batch, which: &[u32], failed: &[(u32, Failure)]) {
+    /// Counts the bytes of what was accepted, and what they cost; the bytes.
+    fn accepted(&self, batch: &Batch, which: &[u32], failed: &[(u32, Failure)]) -> u64 {
         let mut failed = failed.iter().map(|(position, _)| *position).peekable();
         let (mut bytes, mut units, mut rounded) = (0, 0, 0);
         for (_, &index) in (0..).zip(which).filter(|(position, _)| failed.next_if_eq(position).is_none()) {
@@ -157,6 +160,7 @@ impl Reporter {
         self.counters.sent_bytes.add(bytes);
         self.counters.put_units.add(units);
         self.counters.rounded_bytes.add(rounded);
+        bytes
     }
 
     fn count(&self, class: Class, records: u32) {

@@ -19,9 +19,10 @@ use crate::{
     model::{Batch, Now},
     source::{
         fs::Fs,
+        tail::Summary,
         watch::{Hints, Watcher},
     },
-    telemetry::status::FlowStatus,
+    telemetry::{lag::Lag, status::FlowStatus},
 };
 
 /// Hints are taken out of their box at most this often: a busy writer makes thousands a second.
@@ -61,6 +62,7 @@ impl<F: Fs, S: Storage> Driver<F, S> {
         let mut hinted = false;
         let mut last_hints = Instant::now();
         let mut last_status: Option<Instant> = None;
+        let mut lag = Lag::default();
         loop {
             let now = now();
             while let Ok(input) = self.inbox.try_recv() {
@@ -75,7 +77,7 @@ impl<F: Fs, S: Storage> Driver<F, S> {
             self.renew_watches();
             if last_status.is_none_or(|last| now.mono >= last + STATUS_EVERY) || matches!(step, Step::Exit) {
                 last_status = Some(now.mono);
-                self.renew_status();
+                self.renew_status(&mut lag, now);
             }
             match step {
                 Step::Worked => {}
@@ -132,9 +134,13 @@ impl<F: Fs, S: Storage> Driver<F, S> {
         self.engine.handle(Event::HintsWork(complete), Instant::now());
     }
 
-    fn renew_status(&self) {
-        let (files, behind) = self.engine.summary();
-        self.status.set_files(files, behind);
+    fn renew_status(&self, lag: &mut Lag, now: Now) {
+        let Summary { files, behind, oldest, settled } = self.engine.summary();
+        // What lies in a file is at least as old as the file's last change; what came to a busy file is only known
+        // to be as old as it was first seen to be there.
+        let nanos = oldest.map_or(0, |oldest| u64::try_from(now.wall.saturating_sub(oldest)).unwrap_or(0));
+        let age = lag.observe(now.mono, settled, behind).max(Duration::from_nanos(nanos));
+        self.status.set_files(files, behind, age);
         self.status.set_outstanding(self.engine.outstanding());
         self.status.set_in_flight(self.engine.in_flight());
         let trouble = self.engine.persist_failed().then(|| "the checkpoint cannot be written".to_owned());

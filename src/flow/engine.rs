@@ -10,8 +10,9 @@ use std::{
 use crate::{
     checkpoint::{journal::Journal, storage::Storage},
     flow::{
-        cutter::{Cutter, tail},
+        cutter::{Cutter, HEAD, tail},
         machine::{Action, Event, Look, Machine, Settings, Work},
+        mismatch::Sample,
     },
     model::{Batch, Mark, Now, Place, Span},
     record::{
@@ -22,7 +23,7 @@ use crate::{
     source::{
         self,
         fs::Fs,
-        tail::{Change, Chunk, Consumed, Framing, Key, Notice, Read, Scope, Start, Table},
+        tail::{Change, Chunk, Consumed, Framing, Key, Notice, Read, Scope, Start, Summary, Table},
     },
     telemetry::counters::FlowCounters,
 };
@@ -43,6 +44,8 @@ pub enum Step {
 /// What an engine is built from.
 #[derive(Debug)]
 pub struct Parts<F, S> {
+    /// The flow's name, for the log.
+    pub flow: String,
     pub fs: F,
     pub journal: Journal<S>,
     /// What the journal held; `None` at the flow's very first start.
@@ -93,6 +96,7 @@ impl<F: Fs, S: Storage> Engine<F, S> {
                 host: parts.host,
                 ec2: parts.ec2,
                 counters: parts.counters,
+                mismatches: Sample::new(parts.flow),
             },
             buf: Vec::new(),
             persist_failed: false,
@@ -140,8 +144,8 @@ impl<F: Fs, S: Storage> Engine<F, S> {
         }
     }
 
-    /// Followed files, and bytes in them not yet settled.
-    pub fn summary(&self) -> (usize, u64) {
+    /// How far the files are delivered.
+    pub fn summary(&self) -> Summary {
         self.table.summary()
     }
 
@@ -248,14 +252,35 @@ impl<F: Fs, S: Storage> Engine<F, S> {
         let mut buf = std::mem::take(&mut self.buf);
         match self.table.read(key, &mut buf, now.mono) {
             Read::Chunk(chunk) => {
+                self.learn_header(key, &chunk, &buf);
                 let file = self.table.file_ref(key);
                 let consumed = self.cutter.cut(&mut self.machine, &file, &chunk, &buf, now);
                 self.table.consumed(key, &chunk, consumed, now.mono);
             }
-            Read::LongLine { chunk, len } => self.long_line(key, &chunk, len, &mut buf, now),
+            Read::LongLine { chunk, len } => {
+                self.learn_header(key, &chunk, &buf);
+                self.long_line(key, &chunk, len, &mut buf, now);
+            }
             Read::Nothing => {}
         }
         self.buf = buf;
+    }
+
+    /// Sees to it that the file's first line is known where a step needs it: after a restart the chunk is not the first.
+    fn learn_header(&mut self, key: Key, chunk: &Chunk, buf: &[u8]) {
+        if !self.cutter.lacks_header(chunk.generation) {
+            return;
+        }
+        if chunk.offset == 0 {
+            let head = &buf[chunk.bytes.clone()];
+            let shown = head.len().min(HEAD);
+            self.cutter.learn_header(chunk, &head[..shown], chunk.end_of_file && shown == head.len());
+            return;
+        }
+        let mut head = Vec::new();
+        if let Some(end_of_file) = self.table.head(key, &mut head, HEAD) {
+            self.cutter.learn_header(chunk, &head, end_of_file);
+        }
     }
 
     /// A line longer than any buffer: its beginning is at hand, its end was found.

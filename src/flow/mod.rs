@@ -7,6 +7,7 @@ pub mod engine;
 mod gather;
 pub mod ledger;
 pub mod machine;
+mod mismatch;
 
 use std::time::Duration;
 

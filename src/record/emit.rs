@@ -21,6 +21,11 @@ pub(super) enum Emitter {
 }
 
 impl Emitter {
+    /// Whether it writes the record's bytes.
+    pub(super) fn is_raw(&self) -> bool {
+        matches!(self, Self::Raw)
+    }
+
     pub(super) fn new(emit: Emit, fields: &mut Fields) -> Self {
         match emit {
             Emit::Raw => Self::Raw,

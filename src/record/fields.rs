@@ -30,6 +30,11 @@ impl Text {
     pub(super) fn line(start: usize, end: usize) -> Self {
         Self { home: Home::Line, start, end }
     }
+
+    /// The bytes `[from, to)` of this text.
+    pub(super) fn part(self, from: usize, to: usize) -> Self {
+        Self { start: self.start + from, end: self.start + to, ..self }
+    }
 }
 
 /// A field's name as a JSON string, quotes included, in canonical form: equal bytes mean equal names.
@@ -38,6 +43,45 @@ pub(super) struct Name {
     pub(super) text: Text,
     /// Differs only between names that differ.
     tag: u32,
+}
+
+/// Names that outlive a record and yet come and go: those of a file. Lent to the fields of a record with [`Fields::lend`].
+#[derive(Clone, Debug, Default)]
+pub(super) struct Names {
+    bytes: Vec<u8>,
+    list: Vec<Name>,
+}
+
+impl Names {
+    pub(super) fn push(&mut self, name: &[u8]) {
+        let start = self.bytes.len();
+        text::push_json_string(name, &mut self.bytes);
+        let text = Text { home: Home::Scratch, start, end: self.bytes.len() };
+        self.list.push(Name { tag: tag(&self.bytes[start..]), text });
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.list.len()
+    }
+}
+
+/// Names at the disposal of one record.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lent<'a> {
+    list: &'a [Name],
+    /// Where in the scratch their bytes begin.
+    from: usize,
+}
+
+impl Lent<'_> {
+    pub(super) fn len(self) -> usize {
+        self.list.len()
+    }
+
+    pub(super) fn get(self, at: usize) -> Name {
+        let Name { text, tag } = self.list[at];
+        Name { text: Text { start: text.start + self.from, end: text.end + self.from, ..text }, tag }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -90,11 +134,45 @@ impl Fields {
         Name { text, tag: tag(self.bytes(line, text)) }
     }
 
+    /// The name that these bytes are.
+    pub(super) fn plain_name(&mut self, name: &[u8]) -> Name {
+        let text = self.compose(|out| text::push_json_string(name, out));
+        Name { text, tag: tag(&self.scratch[text.start..]) }
+    }
+
+    /// Makes names usable as names of this record's fields.
+    pub(super) fn lend<'a>(&mut self, names: &'a Names) -> Lent<'a> {
+        let from = self.scratch.len();
+        self.scratch.extend_from_slice(&names.bytes);
+        Lent { list: &names.list, from }
+    }
+
+    /// Text that later records use as a value, for as long as `self` lives.
+    pub(super) fn constant(&mut self, text: &str) -> Text {
+        let start = self.names.len();
+        self.names.extend_from_slice(text.as_bytes());
+        Text { home: Home::Names, start, end: self.names.len() }
+    }
+
     /// Text that `fill` writes.
     pub(super) fn compose(&mut self, fill: impl FnOnce(&mut Vec<u8>)) -> Text {
         let start = self.scratch.len();
         fill(&mut self.scratch);
         Text { home: Home::Scratch, start, end: self.scratch.len() }
+    }
+
+    /// A text between others, in one.
+    pub(super) fn concat(&mut self, line: &[u8], before: &[u8], text: Text, after: &[u8]) -> Text {
+        let Self { names, scratch, .. } = self;
+        let start = scratch.len();
+        scratch.extend_from_slice(before);
+        match text.home {
+            Home::Names => scratch.extend_from_slice(&names[text.start..text.end]),
+            Home::Line => scratch.extend_from_slice(&line[text.start..text.end]),
+            Home::Scratch => scratch.extend_from_within(text.start..text.end),
+        }
+        scratch.extend_from_slice(after);
+        Text { home: Home::Scratch, start, end: scratch.len() }
     }
 
     /// Forgets the record; interned names stay.
@@ -110,6 +188,21 @@ impl Fields {
     /// Appends a field. The caller merges if a field of this name may be there.
     pub(super) fn push(&mut self, name: Name, value: Value) {
         self.list.push(Field { name, value, merged: false });
+    }
+
+    /// The field at an index.
+    pub(super) fn at(&self, index: usize) -> Field {
+        self.list[index]
+    }
+
+    /// Replaces the name and the value of the field at an index.
+    pub(super) fn put_at(&mut self, index: usize, name: Name, value: Value) {
+        self.list[index] = Field { name, value, merged: false };
+    }
+
+    /// Whether two names are equal.
+    pub(super) fn is_same(&self, line: &[u8], a: Name, b: Name) -> bool {
+        a.tag == b.tag && self.bytes(line, a.text) == self.bytes(line, b.text)
     }
 
     /// Makes names unique, where the fields from index `from` on are new: the last value of a name stands in its first place.
@@ -244,8 +337,7 @@ impl Fields {
     }
 
     fn position(&self, line: &[u8], name: Name, within: usize) -> Option<usize> {
-        let same = |other: Name| other.tag == name.tag && self.bytes(line, other.text) == self.bytes(line, name.text);
-        self.list[..within].iter().position(|field| same(field.name))
+        self.list[..within].iter().position(|field| self.is_same(line, field.name, name))
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Field> {

@@ -52,6 +52,9 @@ pub enum Missing {
 const MAX_CHARS: usize = 256;
 
 impl Options {
+    /// Equal records have the same key.
+    pub const RECORD_HASH: Self = Self { source: Source::RecordHash, on_missing: OnMissing::Random };
+
     /// The longest key there may be, in bytes.
     #[must_use]
     pub fn max_bytes(&self) -> usize {

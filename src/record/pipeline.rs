@@ -5,8 +5,9 @@ use super::{
     ec2,
     emit::Emitter,
     fields::{Fields, Name, Text, Value},
+    java,
     key::{self, Chooser, Missing},
-    parse::{Mismatch, Parser},
+    parse::{Format, Found, Mismatch, Parser, Refine},
     steps::{Condition, Edit, Filter, Limit, Limiter, Redact, SingleLine},
     template::{Add, Added},
 };
@@ -32,15 +33,31 @@ pub enum Outcome {
     /// What to send was appended to `out`.
     Emit,
     /// The record did not match, and what to send, its bytes, was appended to `out`. Counted.
-    EmitRaw,
+    EmitRaw(Unmatched),
     /// The record did not match, and a step says that such records are not sent. Counted.
-    Drop,
+    Drop(Unmatched),
+    /// The record was a header line, whose names the chain keeps: nothing of it is to be sent, and nothing is lost.
+    Header,
     /// A filter says that this record is not sent. Counted.
     Skip,
     /// This record is beyond a limit, and is not sent. Counted.
     OverLimit,
     /// A step says this record goes to the dead letters, for this reason.
     DeadLetter { reason: String },
+}
+
+/// The format that a record is not of, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unmatched {
+    /// As users write it.
+    pub format: &'static str,
+    pub mismatch: Mismatch,
+}
+
+impl std::fmt::Display for Unmatched {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.format, self.mismatch)
+    }
 }
 
 /// What to do with a record that a `parse` step cannot read. Default: `KeepRaw`, which loses nothing.
@@ -58,6 +75,7 @@ pub enum OnMismatch {
 pub enum Step {
     Parse {
         format: Format,
+        refine: Refine,
         on_mismatch: OnMismatch,
     },
     /// Fields to add, in order; a field of the same name is replaced in its place.
@@ -76,18 +94,6 @@ pub enum Step {
     SingleLine(SingleLine),
     Redact(Redact),
     Emit(Emit),
-}
-
-/// How a line's fields are found. docs/PROCESSING.md says what each accepts.
-#[derive(Clone, Debug)]
-pub enum Format {
-    Json,
-    /// Each named group is a field.
-    Regex(regex::bytes::Regex),
-    /// Apache and nginx `common`.
-    Common,
-    /// Apache and nginx `combined`.
-    Combined,
 }
 
 /// How a record is written. Without an `emit` step: compact JSON if a step makes fields of it, else its bytes.
@@ -146,6 +152,8 @@ pub struct Pipeline {
     key: Option<Chooser>,
     /// The line as steps have rewritten it, and room to rewrite it again.
     lines: [Vec<u8>; 2],
+    /// Takes the place of the steps: what the Java agent does.
+    java: Option<java::Chain>,
 }
 
 /// A step, made ready to run.
@@ -174,8 +182,8 @@ impl Pipeline {
                     emit = Some(last);
                     break;
                 }
-                Step::Parse { format, on_mismatch } => {
-                    Stage::Parse { parser: Parser::new(format, fields), on_mismatch }
+                Step::Parse { format, refine, on_mismatch } => {
+                    Stage::Parse { parser: Parser::new(format, refine, fields), on_mismatch }
                 }
                 Step::Add(list) => Stage::Add(Add::new(list, fields)),
                 Step::Remove(names) => Stage::retain(&names, false, fields),
@@ -211,26 +219,62 @@ impl Pipeline {
         self
     }
 
+    /// A chain of the Java agent's converters; none at all leaves a record's bytes untouched.
+    #[must_use]
+    pub fn java(converters: Vec<java::Converter>) -> Self {
+        Self { has_steps: !converters.is_empty(), java: Some(java::Chain::new(converters)), ..Self::default() }
+    }
+
     /// Whether records are sent with their bytes untouched.
     #[must_use]
     pub fn is_raw(&self) -> bool {
         !self.has_steps
     }
 
+    /// Whether a step needs the first line of this file and does not know it.
+    #[must_use]
+    pub fn lacks_header(&self, generation: Generation) -> bool {
+        let lacks = |stage: &Stage| matches!(stage, Stage::Parse { parser, .. } if parser.lacks_header(generation));
+        self.stages.iter().any(lacks)
+    }
+
+    /// Tells the steps the first line of a file, its line end included if it has one.
+    pub fn learn_header(&mut self, generation: Generation, span: Span, line: &[u8]) {
+        for stage in &mut self.stages {
+            if let Stage::Parse { parser, .. } = stage {
+                parser.learn_header(generation, span, split_line_end(line).0);
+            }
+        }
+    }
+
     /// Whether a step or the key says something of the EC2 instance, so that somebody has to ask for it.
     #[must_use]
     pub fn needs_ec2(&self) -> bool {
-        self.adds().any(Add::needs_ec2) || self.key.as_ref().is_some_and(Chooser::needs_ec2)
+        self.adds().any(Add::needs_ec2) || self.java.as_ref().is_some_and(java::Chain::needs_ec2)
+            || self.key.as_ref().is_some_and(Chooser::needs_ec2)
     }
 
     /// Whether a step or the key names a tag of the EC2 instance; reading tags takes more rights than the rest.
     #[must_use]
     pub fn needs_ec2_tags(&self) -> bool {
-        self.adds().any(Add::needs_ec2_tags) || self.key.as_ref().is_some_and(Chooser::needs_ec2_tags)
+        self.adds().any(Add::needs_ec2_tags) || self.java.as_ref().is_some_and(java::Chain::needs_ec2)
+            || self.key.as_ref().is_some_and(Chooser::needs_ec2_tags)
+    }
+
+    /// How old what is known of the EC2 instance may be, where a step says so.
+    #[must_use]
+    pub fn ec2_max_age(&self) -> Option<std::time::Duration> {
+        self.java.as_ref().and_then(java::Chain::ec2_max_age)
     }
 
     fn adds(&self) -> impl Iterator<Item = &Add> {
         self.stages.iter().filter_map(|stage| if let Stage::Add(add) = stage { Some(add) } else { None })
+    }
+
+    /// Whether what it emits is plain text, which may be cut where it is too long; else it is JSON or CSV.
+    #[must_use]
+    pub fn emits_text(&self) -> bool {
+        self.is_raw() || self.java.is_some() || self.emitter.is_raw()
     }
 
     /// Runs the chain over one record, its line end included if it had one, and appends what to send to `out`.
@@ -247,6 +291,9 @@ impl Pipeline {
             out.extend_from_slice(record);
             return Outcome::Emit;
         }
+        if let Some(chain) = &mut self.java {
+            return chain.run(context, record, out);
+        }
         let (read, line_end) = split_line_end(record);
         let Self { stages, fields, message, lines: [edited, spare], emitter, key, .. } = self;
         let mut is_edited = false;
@@ -254,11 +301,14 @@ impl Pipeline {
         for stage in stages {
             let line = if is_edited { &edited[..] } else { read };
             match stage {
-                Stage::Parse { parser, on_mismatch } => {
-                    if let Err(mismatch) = parser.parse(line, fields) {
-                        return unmatched(*on_mismatch, parser.name(), mismatch, [line, line_end], out);
+                Stage::Parse { parser, on_mismatch } => match parser.parse(context, line, fields) {
+                    Ok(Found::Fields) => {}
+                    Ok(Found::Header) => return Outcome::Header,
+                    Err(mismatch) => {
+                        let why = Unmatched { format: parser.name(), mismatch };
+                        return unmatched(*on_mismatch, why, [line, line_end], out);
                     }
-                }
+                },
                 Stage::Add(add) => add.run(context, line, fields),
                 Stage::Retain { names, having } => fields.retain(line, names, *having),
                 Stage::Rename(list) => list.iter().for_each(|&(from, to)| fields.rename(line, from, to)),
@@ -318,22 +368,16 @@ fn split_line_end(record: &[u8]) -> (&[u8], &[u8]) {
     record.split_at(line.len())
 }
 
-fn unmatched(
-    on_mismatch: OnMismatch,
-    format: &'static str,
-    mismatch: Mismatch,
-    record: [&[u8]; 2],
-    out: &mut Vec<u8>,
-) -> Outcome {
+fn unmatched(on_mismatch: OnMismatch, why: Unmatched, record: [&[u8]; 2], out: &mut Vec<u8>) -> Outcome {
     match on_mismatch {
-        OnMismatch::Drop => Outcome::Drop,
+        OnMismatch::Drop => Outcome::Drop(why),
         OnMismatch::KeepRaw => {
             for part in record {
                 out.extend_from_slice(part);
             }
-            Outcome::EmitRaw
+            Outcome::EmitRaw(why)
         }
-        OnMismatch::DeadLetter => dead(format, mismatch),
+        OnMismatch::DeadLetter => Outcome::DeadLetter { reason: why.to_string() },
     }
 }
 
@@ -369,11 +413,11 @@ mod tests {
     }
 
     fn parse(format: Format) -> Step {
-        Step::Parse { format, on_mismatch: OnMismatch::DeadLetter }
+        Step::Parse { format, refine: Refine::default(), on_mismatch: OnMismatch::DeadLetter }
     }
 
     fn regex(pattern: &str) -> Step {
-        parse(Format::Regex(regex::bytes::Regex::new(pattern).expect("a pattern")))
+        parse(Format::Regex(super::super::regex::Regex::new(pattern).expect("a pattern")))
     }
 
     fn add(list: &[(&str, Part)]) -> Step {
@@ -526,7 +570,7 @@ mod tests {
     fn check_outcome(steps: &[Step], record: &[u8], expected: &Outcome) {
         let mut out = Vec::new();
         assert_eq!(Pipeline::new(steps.to_vec()).run(&context(), record, &mut out), *expected);
-        assert_eq!(out.is_empty(), *expected != Outcome::Emit && *expected != Outcome::EmitRaw);
+        assert_eq!(out.is_empty(), *expected != Outcome::Emit);
     }
 
     #[test]
@@ -558,7 +602,7 @@ mod tests {
         check(&steps, b"{\n  \"a\": 12345,\n  \"b\": [1,\n 2]\n}\n", "{\"a\":0,\"b\":[1, 2]}\n");
         // As the message, too, and as what is sent where nothing matches.
         check(&[hide(None, "b", "*"), Step::Emit(Emit::Json)], b"abc\n", "{\"message\":\"a*c\"}\n");
-        let kept = Step::Parse { format: Format::Json, on_mismatch: OnMismatch::KeepRaw };
+        let kept = Step::Parse { format: Format::Json, refine: Refine::default(), on_mismatch: OnMismatch::KeepRaw };
         check(&[hide(None, "b", "*"), kept], b"abc\r\n", "a*c\r\n");
     }
 
@@ -645,9 +689,11 @@ mod tests {
 
     #[test]
     fn a_record_that_does_not_match_goes_where_the_step_says() {
+        let why =
+            Unmatched { format: "common", mismatch: Mismatch::Expected { what: "a space after the host", at: 2 } };
         for (on_mismatch, outcome, appended) in [
-            (OnMismatch::Drop, Outcome::Drop, &b""[..]),
-            (OnMismatch::KeepRaw, Outcome::EmitRaw, b"a\xff\r\n"),
+            (OnMismatch::Drop, Outcome::Drop(why), &b""[..]),
+            (OnMismatch::KeepRaw, Outcome::EmitRaw(why), b"a\xff\r\n"),
             (
                 OnMismatch::DeadLetter,
                 Outcome::DeadLetter { reason: "common: expected a space after the host at byte 2".into() },
@@ -655,8 +701,9 @@ mod tests {
             ),
         ] {
             let mut out = Vec::new();
-            let steps = vec![Step::Parse { format: Format::Common, on_mismatch }, Step::Emit(Emit::Json)];
-            assert_eq!(Pipeline::new(steps).run(&context(), b"a\xff\r\n", &mut out), outcome);
+            let step = Step::Parse { format: Format::Common, refine: Refine::default(), on_mismatch };
+            let mut pipeline = Pipeline::new(vec![step, Step::Emit(Emit::Json)]);
+            assert_eq!(pipeline.run(&context(), b"a\xff\r\n", &mut out), outcome);
             assert_eq!(out, appended);
         }
     }
@@ -685,7 +732,19 @@ mod tests {
     }
 
     fn chains() -> Vec<Vec<Step>> {
-        let parses = [Format::Json, Format::Common, Format::Combined].map(parse);
+        let parses = [
+            Format::Json,
+            Format::Common,
+            Format::Combined,
+            Format::Logfmt,
+            Format::ApacheError,
+            Format::NginxError,
+            Format::SyslogRfc3164,
+            Format::SyslogRfc5424,
+            Format::Docker,
+            Format::Cri,
+        ]
+        .map(parse);
         let regex = regex(r#"(?P<a>[^ ]*) (?P<b>(?-u:.)+)(?P<c>")?"#);
         parses.into_iter().chain([regex, Step::Emit(Emit::Json)]).map(|step| vec![step]).collect()
     }

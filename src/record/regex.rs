@@ -141,6 +141,17 @@ impl Regex {
         }
     }
 
+    /// Start and end of the first match in `text` that begins at byte `at` or behind it; `at` begins a character.
+    pub fn find_at(&self, text: &str, at: usize) -> Result<Option<(usize, usize)>, GivenUp> {
+        match self {
+            Self::Linear(regex) => Ok(regex.find_at(text.as_bytes(), at).map(|m| (m.start(), m.end()))),
+            Self::Backtracking(regex) => {
+                let found = regex.find_from_pos(text, at).map_err(|_| GivenUp)?;
+                Ok(found.map(|m| (m.start(), m.end())))
+            }
+        }
+    }
+
     /// Whether the pattern matches anywhere in `text`.
     pub fn is_match(&self, text: &[u8]) -> Result<bool, GivenUp> {
         match self {

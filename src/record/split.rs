@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use super::{java, regex::Regex};
+
 /// What to do with a record longer than `max_record`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Oversize {
@@ -17,12 +19,34 @@ pub enum Oversize {
 /// Records of several lines: a record starts at each line that matches `start`.
 #[derive(Clone, Debug)]
 pub struct Multiline {
-    /// Searched in each line, its line end excluded; anchor it with `^` to mean the line's beginning.
-    pub start: regex::bytes::Regex,
+    pub start: Start,
     /// How long the last record of a file may wait for the line that ends it. Default 2 s.
     pub timeout: Duration,
-    /// Most lines of one record; then it is closed. 1 to 100 000, default 500.
+    /// Most lines of one record; then it is closed. 1 to 100 000, default 500; more than a record can hold is no bound.
     pub max_lines: usize,
+}
+
+/// What a line holds that begins a record.
+#[derive(Clone, Debug)]
+pub enum Start {
+    /// Searched in each line, its line end excluded; anchor it with `^` to mean the line's beginning.
+    Search(Regex),
+    /// As the Java agent does: at the beginning of each line, its line end included, what is no UTF-8 replaced.
+    JavaLookingAt(Regex),
+}
+
+impl Start {
+    /// Whether a line, given with its line end if it has one, begins a record. A search that is given up found nothing.
+    fn begins(&self, line: &[u8]) -> bool {
+        let found = match self {
+            Self::Search(regex) => {
+                let inside = line.strip_suffix(b"\n").map_or(line, |line| line.strip_suffix(b"\r").unwrap_or(line));
+                regex.is_match(inside)
+            }
+            Self::JavaLookingAt(regex) => regex.is_match(java::decode(line, &mut Vec::new()).as_bytes()),
+        };
+        found.unwrap_or(false)
+    }
 }
 
 /// How a file's bytes are cut into records.
@@ -34,6 +58,11 @@ pub struct Options {
     /// Longest record in bytes, its line end included. 64 B to 10 MiB, default 1 MiB.
     pub max_record: usize,
     pub oversize: Oversize,
+    /// What a record ends with that was cut; it fits `max_record` too. Shorter than `max_record`, default a newline.
+    pub terminator: Vec<u8>,
+    /// A record that this matches as a whole, without blanks and control characters at both ends, ends what there is to
+    /// read: it is left out, and with it all that had been read behind it. Default: none does.
+    pub footer: Option<Regex>,
     /// After how much quiet a last line without its newline is delivered while its file is still live. Default: never.
     pub partial_line_timeout: Option<Duration>,
 }
@@ -83,6 +112,16 @@ const BOM: &[u8] = b"\xEF\xBB\xBF";
 /// The first token of `data`. Offer at least `max_record` + 1 bytes, or all there are.
 #[must_use]
 pub fn next(options: &Options, data: &[u8], at: At) -> Token {
+    token(options, options.multiline.as_ref(), data, at)
+}
+
+/// As `next`, where a record is one line even if other records are several: a line to skip.
+#[must_use]
+pub fn next_line(options: &Options, data: &[u8], at: At) -> Token {
+    token(options, None, data, at)
+}
+
+fn token(options: &Options, multiline: Option<&Multiline>, data: &[u8], at: At) -> Token {
     if data.is_empty() {
         return Token::Incomplete;
     }
@@ -100,7 +139,7 @@ pub fn next(options: &Options, data: &[u8], at: At) -> Token {
         return token;
     }
     match first_line(options, data, at) {
-        Ok(line) => match &options.multiline {
+        Ok(line) => match multiline {
             None => Token::Record { len: line, body: line, truncated: false },
             Some(multiline) => several_lines(options.max_record, multiline, data, line, at),
         },
@@ -130,8 +169,8 @@ fn first_line(options: &Options, data: &[u8], at: At) -> Result<usize, Token> {
 /// The token of a line of `len` bytes that is longer than allowed; `data` holds at least its first `max_record` bytes.
 #[must_use]
 pub fn too_long(options: &Options, data: &[u8], len: usize) -> Token {
-    // One byte less, so that the newline that the caller adds still fits.
-    let keep = char_boundary(data, options.max_record - 1);
+    // So much less that what the caller adds still fits.
+    let keep = char_boundary(data, options.max_record.saturating_sub(options.terminator.len()));
     match options.oversize {
         Oversize::Drop => Token::TooLong { len, keep },
         Oversize::Truncate | Oversize::Split => Token::Record { len, body: keep, truncated: true },
@@ -150,8 +189,7 @@ fn several_lines(max: usize, multiline: &Multiline, data: &[u8], first: usize, a
         let Some(newline) = memchr::memchr(b'\n', rest) else {
             return last_lines(max, multiline, data, end, at);
         };
-        let line = rest[..newline].strip_suffix(b"\r").unwrap_or(&rest[..newline]);
-        if end + newline + 1 > max || multiline.start.is_match(line) {
+        if end + newline + 1 > max || multiline.start.begins(&rest[..=newline]) {
             return record(end);
         }
         end += newline + 1;
@@ -162,7 +200,7 @@ fn several_lines(max: usize, multiline: &Multiline, data: &[u8], first: usize, a
 /// `data[..end]` are complete lines of one record; what follows, if anything, is a line without its end.
 fn last_lines(max: usize, multiline: &Multiline, data: &[u8], end: usize, at: At) -> Token {
     let partial = &data[end..];
-    let whole = data.len() <= max && (partial.is_empty() || !multiline.start.is_match(partial));
+    let whole = data.len() <= max && (partial.is_empty() || !multiline.start.begins(partial));
     match at.flush {
         _ if data.len() > max => Token::Record { len: end, body: end, truncated: false },
         Flush::Everything if at.end_of_file => {
@@ -192,8 +230,20 @@ fn hole(data: &[u8], at: At) -> Option<Token> {
     })
 }
 
+impl Options {
+    /// Whether a record is the footer. A search that is given up found none.
+    #[must_use]
+    pub fn is_footer(&self, record: &[u8]) -> bool {
+        let Some(footer) = &self.footer else { return false };
+        let blank = |byte: &u8| *byte <= b' ';
+        let start = record.iter().position(|byte| !blank(byte)).unwrap_or(record.len());
+        let end = record.iter().rposition(|byte| !blank(byte)).map_or(start, |last| last + 1);
+        footer.is_match(&record[start..end]).unwrap_or(false)
+    }
+}
+
 /// The greatest cut `<= at` that does not divide a UTF-8 character; `at` itself where the bytes are not UTF-8.
-fn char_boundary(data: &[u8], at: usize) -> usize {
+pub(super) fn char_boundary(data: &[u8], at: usize) -> usize {
     if at >= data.len() {
         return data.len();
     }

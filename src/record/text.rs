@@ -39,8 +39,13 @@ pub(super) fn push_lossy(bytes: &[u8], out: &mut Vec<u8>) {
 /// Appends `bytes` as a JSON string, quotes included, each invalid sequence replaced with U+FFFD.
 pub(super) fn push_json_string(bytes: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
-    push_valid(bytes, out, push_escaped);
+    push_json_text(bytes, out);
     out.push(b'"');
+}
+
+/// Appends `bytes` as they stand inside a JSON string, each invalid sequence replaced with U+FFFD.
+pub(super) fn push_json_text(bytes: &[u8], out: &mut Vec<u8>) {
+    push_valid(bytes, out, push_escaped);
 }
 
 fn push_valid(bytes: &[u8], out: &mut Vec<u8>, push: impl Fn(&str, &mut Vec<u8>)) {

@@ -2,7 +2,7 @@
 
 mod discover;
 pub mod fs;
-mod handle;
+pub mod handle;
 pub mod rotation;
 pub mod tail;
 pub mod watch;
@@ -29,6 +29,29 @@ pub struct Options {
     pub poll_interval: Duration,
 }
 
+impl Options {
+    /// Names that a flow would look at now: what its patterns match, and what rotation made of such names. In order.
+    pub fn candidates<F: fs::Fs>(&self, fs: &F) -> Vec<PathBuf> {
+        self.discover().walk(fs, true, 0).found
+    }
+
+    /// Whether a path is one of the flow's by its name alone.
+    #[must_use]
+    pub fn matches(&self, path: &std::path::Path) -> bool {
+        self.discover().matches(path)
+    }
+
+    /// Whether a path is left out, whatever else matches it.
+    #[must_use]
+    pub fn excludes(&self, path: &std::path::Path) -> bool {
+        self.discover().is_excluded(path)
+    }
+
+    fn discover(&self) -> discover::Discover {
+        discover::Discover::new(self.paths.clone(), self.exclude.clone())
+    }
+}
+
 /// A compiled glob with the text it came from.
 #[derive(Clone, Debug)]
 pub struct Pattern {
@@ -37,7 +60,7 @@ pub struct Pattern {
 }
 
 impl Pattern {
-    /// Compiles a glob in which `*` and `?` do not cross `/` and `**` does.
+    /// Compiles a glob in which `*` and `?` do not cross `/` and `**` does; an alternative of `{,.1}` may be empty.
     ///
     /// # Errors
     /// What is wrong with the pattern, for people.
@@ -45,6 +68,7 @@ impl Pattern {
         globset::GlobBuilder::new(text)
             .literal_separator(true)
             .backslash_escape(true)
+            .empty_alternates(true)
             .build()
             .map(|g| Self { text: text.to_owned(), matcher: g.compile_matcher() })
             .map_err(|e| e.kind().to_string())

@@ -3,6 +3,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::calls::Calls;
+
 /// A number that only grows. Shared by reference or `Arc`; adding is one relaxed atomic instruction.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
@@ -63,4 +65,6 @@ pub struct FlowCounters {
     pub truncations: Counter,
     /// Bytes known to be lost because their file went away unread.
     pub bytes_lost: Counter,
+    /// The requests one by one, as far as nobody took them yet.
+    pub calls: Calls,
 }

@@ -1,9 +1,12 @@
 //! How one flow is doing, written by its thread and read by whoever reports. Knows no reporter.
 //! Invariant: `turns` grows as long as the flow's thread is not stuck.
 
-use std::sync::{
-    Mutex, PoisonError,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+use std::{
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 /// Numbers of one flow as of its last turn.
@@ -11,6 +14,7 @@ use std::sync::{
 pub struct FlowStatus {
     files: AtomicU64,
     behind: AtomicU64,
+    behind_ms: AtomicU64,
     outstanding: AtomicU64,
     in_flight: AtomicU64,
     turns: AtomicU64,
@@ -24,10 +28,11 @@ impl FlowStatus {
         self.turns.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Files followed, bytes in them not yet settled.
-    pub fn set_files(&self, files: usize, behind: u64) {
+    /// Files followed, bytes in them not yet settled, age of the oldest of these.
+    pub fn set_files(&self, files: usize, behind: u64, age: Duration) {
         self.files.store(files as u64, Ordering::Relaxed);
         self.behind.store(behind, Ordering::Relaxed);
+        self.behind_ms.store(u64::try_from(age.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
         self.looked.store(true, Ordering::Release);
     }
 
@@ -59,6 +64,12 @@ impl FlowStatus {
     #[must_use]
     pub fn behind(&self) -> u64 {
         self.behind.load(Ordering::Relaxed)
+    }
+
+    /// How old the oldest data is that is not settled, as far as that can be told; 0 when all is.
+    #[must_use]
+    pub fn age(&self) -> Duration {
+        Duration::from_millis(self.behind_ms.load(Ordering::Relaxed))
     }
 
     #[must_use]

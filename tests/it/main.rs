@@ -10,3 +10,4 @@ mod house;
 mod real;
 mod simulation;
 mod support;
+mod vectors;

@@ -6,25 +6,32 @@ use headwater::{
     model::{Generation, Now, Span},
     record::{
         ec2,
-        pipeline::{Context, Emit, Format, OnMismatch, Outcome, Pipeline, Quote, Step},
+        parse::{Format, Refine},
+        pipeline::{Context, Emit, OnMismatch, Outcome, Pipeline, Quote, Step},
     },
 };
 
 /// Parses `record`, writes it as JSON and as CSV, and checks what comes out. True if the record is of the format.
 pub fn check(format: Format, columns: &[&str], record: &[u8]) -> bool {
-    let json = run(format.clone(), Emit::Json, record);
+    check_refined(format, &Refine::default(), columns, record)
+}
+
+/// The same, with types, times and nulls.
+pub fn check_refined(format: Format, refine: &Refine, columns: &[&str], record: &[u8]) -> bool {
+    let json = run(format.clone(), refine, Emit::Json, record);
     if let Some(json) = &json {
         assert_eq!(json.iter().position(|&byte| byte == b'\n'), Some(json.len() - 1), "one line");
         serde_json::from_slice::<serde::de::IgnoredAny>(json).expect("JSON");
     }
     let fields = columns.iter().map(|&name| name.to_owned()).collect();
-    let csv = run(format, Emit::Csv { fields, delimiter: b',', quote: Quote::Minimal, null: String::new() }, record);
+    let emit = Emit::Csv { fields, delimiter: b',', quote: Quote::Minimal, null: String::new() };
+    let csv = run(format, refine, emit, record);
     assert_eq!(json.is_some(), csv.is_some(), "a match does not depend on what is written");
     json.is_some()
 }
 
 /// What is sent; none if the record is not of the format.
-fn run(format: Format, emit: Emit, record: &[u8]) -> Option<Vec<u8>> {
+fn run(format: Format, refine: &Refine, emit: Emit, record: &[u8]) -> Option<Vec<u8>> {
     let context = Context {
         host: "host",
         ec2: &ec2::Shared::default(),
@@ -33,7 +40,8 @@ fn run(format: Format, emit: Emit, record: &[u8]) -> Option<Vec<u8>> {
         generation: Generation(1),
         span: Span { start: 0, end: record.len() as u64 },
     };
-    let steps = vec![Step::Parse { format, on_mismatch: OnMismatch::DeadLetter }, Step::Emit(emit)];
+    let steps =
+        vec![Step::Parse { format, refine: refine.clone(), on_mismatch: OnMismatch::DeadLetter }, Step::Emit(emit)];
     let mut out = b"before".to_vec();
     let outcome = Pipeline::new(steps).run(&context, record, &mut out);
     let sent = out.split_off(b"before".len());

@@ -2,8 +2,10 @@
 
 use std::{ops::Range, time::Duration};
 
-use headwater::record::split::{self, At, Flush, Multiline, Options, Oversize, Token};
-use regex::bytes::Regex;
+use headwater::record::{
+    regex::Regex,
+    split::{self, At, Flush, Multiline, Options, Oversize, Start, Token},
+};
 
 /// Bytes of the input that choose the options.
 const CHOICES: usize = 4;
@@ -31,13 +33,21 @@ pub fn check(input: &[u8]) {
     let Some((choices, data)) = input.split_first_chunk::<CHOICES>() else { return };
     let [kind, max_record, max_lines, cut] = choices.map(usize::from);
     let multiline = STARTS[kind / 3 % STARTS.len()].map(|start| Multiline {
-        start: Regex::new(start).expect("a constant"),
+        start: Start::Search(Regex::new(start).expect("a constant")),
         timeout: Duration::from_secs(2),
         max_lines: 1 + max_lines % 8,
     });
     let oversize = [Oversize::Truncate, Oversize::Split, Oversize::Drop][kind % 3];
-    let options =
-        Options { skip_header_lines: 0, multiline, max_record: 64 + max_record, oversize, partial_line_timeout: None };
+    let terminator = [&b"\n"[..], b"", b"<CUT>\n"][max_lines / 8 % 3].to_vec();
+    let options = Options {
+        skip_header_lines: 0,
+        multiline,
+        max_record: 64 + max_record,
+        oversize,
+        terminator,
+        footer: None,
+        partial_line_timeout: None,
+    };
 
     let early = &data[..data.len() * cut / 255];
     let window = options.max_record + 1 + max_lines;
@@ -110,7 +120,8 @@ fn check_pieces(options: &Options, data: &[u8], pieces: &[Piece]) {
             Kind::Truncated | Kind::Dropped => {
                 assert_eq!(piece.kind == Kind::Dropped, options.oversize == Oversize::Drop);
                 assert!(options.oversize != Oversize::Split, "Split leaves nothing out");
-                assert!(bytes.len() > options.max_record && body.len() < options.max_record);
+                assert!(bytes.len() > options.max_record);
+                assert!(body.len() + options.terminator.len() <= options.max_record);
                 assert!(!bytes[..bytes.len() - 1].contains(&b'\n'), "one line");
             }
             Kind::Mark => assert!(piece.span == (0..3) && bytes == b"\xEF\xBB\xBF"),
@@ -126,6 +137,7 @@ fn check_lines(options: &Options, record: &[u8]) {
     let Some(multiline) = &options.multiline else { return };
     for line in &lines[1..] {
         let line = line.strip_suffix(b"\n").map_or(*line, |line| line.strip_suffix(b"\r").unwrap_or(line));
-        assert!(!multiline.start.is_match(line), "a record begins within another");
+        let Start::Search(start) = &multiline.start else { return };
+        assert_eq!(start.is_match(line), Ok(false), "a record begins within another");
     }
 }

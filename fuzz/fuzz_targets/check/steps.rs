@@ -6,7 +6,8 @@ use headwater::{
     model::{Generation, Now, Span},
     record::{
         ec2,
-        pipeline::{Context, Emit, Format, OnMismatch, Outcome, Pipeline, Quote, Step},
+        parse::{Format, Refine},
+        pipeline::{Context, Emit, OnMismatch, Outcome, Pipeline, Quote, Step},
         regex::Regex,
         steps::{Condition, Key, Number, Order, Redact, Replacement, SingleLine, Test, With},
         template::{Added, Part, Piece, Template, Variable},
@@ -129,7 +130,7 @@ fn look_around(record: &[u8]) {
 }
 
 fn json() -> Step {
-    Step::Parse { format: Format::Json, on_mismatch: OnMismatch::DeadLetter }
+    Step::Parse { format: Format::Json, refine: Refine::default(), on_mismatch: OnMismatch::DeadLetter }
 }
 
 fn pattern(pattern: &str) -> Regex {

@@ -74,7 +74,7 @@ fn null(text: &str, delimiter: u8) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-fn delimiter(text: &str) -> Result<u8, String> {
+pub(super) fn delimiter(text: &str) -> Result<u8, String> {
     match text.as_bytes() {
         [byte] if byte.is_ascii() && !matches!(byte, b'"' | b'\r' | b'\n' | 0) => Ok(*byte),
         _ => Err("is no delimiter; write one ASCII character that is no quote, like \",\" or \"\\t\" (double quotes)"

@@ -1,6 +1,7 @@
 //! One signed JSON request that carries records: what Kinesis and Firehose have in common. Neither retries nor waits.
 //! Invariant: the SDK signs and sends exactly the bytes that the service laid out.
 
+mod answer;
 pub(super) mod body;
 #[cfg(test)]
 pub(super) mod stub;
@@ -8,13 +9,14 @@ pub(super) mod verdict;
 
 use super::{
     courier::{Billing, Sink},
-    errors::{self, Class, Failure},
+    errors::{Class, Failure},
     job::Reply,
 };
 use crate::{
     aws::{self, Aws, StartError},
     model::Batch,
 };
+pub use answer::{Answer, Answers, Counting};
 use aws_config::SdkConfig;
 use aws_smithy_runtime_api::{
     box_error::BoxError,
@@ -63,21 +65,13 @@ pub trait Service: std::fmt::Debug + Send + Sync + 'static {
     /// Writes the body with these records into `out`, which is emptied first.
     fn lay_out(&self, out: &mut Vec<u8>, batch: &Batch, which: &[u32]);
 
-    /// Makes the request; an answer for each record, in their order.
+    /// Makes the request with this many records.
     fn call(
         &self,
         client: Self::Client,
         body: ReadyBody,
-    ) -> impl Future<Output = Result<Vec<Answer>, SdkError<Self::Error, HttpResponse>>> + Send;
-}
-
-/// What the service said of one record.
-#[derive(Debug)]
-pub struct Answer {
-    /// It has an id or a number of its own there.
-    pub accepted: bool,
-    pub code: Option<String>,
-    pub message: Option<String>,
+        records: usize,
+    ) -> impl Future<Output = Result<Answers, SdkError<Self::Error, HttpResponse>>> + Send;
 }
 
 /// A client, and the region that it signs for.
@@ -129,10 +123,10 @@ impl<S: Service> Put<S> {
         let mut body = self.spare.take();
         self.service.lay_out(&mut body, batch, which);
         let body = Bytes::from(body);
-        let result = self.service.call(client, ReadyBody(body.clone())).await;
+        let result = self.service.call(client, ReadyBody(body.clone()), which.len()).await;
         self.spare.give_back(body);
         match result {
-            Ok(answers) => reply(answers, which.len()),
+            Ok(answers) => answer::reply(answers, which.len()),
             Err(error) => {
                 let role = self.aws.role_arn.as_deref();
                 let asked = Asked { action: S::ACTION, stream: self.service.stream(), region: &region, role };
@@ -193,24 +187,6 @@ fn oversize(batch: &Batch, which: &[u32], most: usize) -> Option<Reply> {
         (position, failure)
     });
     Some(Reply::Answered { failed: failed.collect() })
-}
-
-/// The outcome of each record, in the order of the request.
-fn reply(answers: Vec<Answer>, records: usize) -> Reply {
-    if answers.len() != records {
-        let message = format!("{} results for {records} records", answers.len());
-        return Reply::Failed(Failure::new(Class::Ambiguous, "UnreadableReply", message));
-    }
-    let mut failed = Vec::new();
-    for (position, answer) in (0..).zip(answers) {
-        let failure = match answer.code {
-            Some(code) => Failure::new(errors::of_record(&code), code, answer.message.unwrap_or_default()),
-            None if answer.accepted => continue,
-            None => Failure::new(Class::Ambiguous, "UnreadableReply", "neither a number nor an error"),
-        };
-        failed.push((position, failure));
-    }
-    Reply::Answered { failed }
 }
 
 /// The region in `arn:aws:SERVICE:REGION:...`; a name has none.

@@ -4,8 +4,9 @@
 use memchr::{memchr, memchr_iter, memchr2, memrchr_iter};
 
 use super::{
-    super::fields::{Fields, Name, Text, Value},
+    super::fields::{Fields, Name, Text},
     Mismatch,
+    cursor::Cursor,
 };
 
 /// The fields in the order of the line; the first `COMMON` of them are those of `common`.
@@ -35,7 +36,7 @@ impl Access {
     }
 
     pub(super) fn parse(&self, line: &[u8], fields: &mut Fields) -> Result<(), Mismatch> {
-        let mut cursor = Cursor { line, at: 0, fields };
+        let mut cursor = Cursor::new(line, fields);
         let host = cursor.word("the host")?;
         cursor.literal(b" ", "a space after the host")?;
         let ident = cursor.word("the ident")?;
@@ -47,58 +48,22 @@ impl Access {
         let response = cursor.number("the response code or `-`")?;
         cursor.literal(b" ", "a space before the bytes")?;
         let bytes = cursor.number("the bytes or `-`")?;
-        cursor.push(&self.names, [host, ident, user, date, request, response, bytes]);
+        cursor.push_all(&self.names, [host, ident, user, date, request, response, bytes]);
         if self.is_combined() {
             cursor.literal(b" \"", "` \"` of the referrer")?;
             let referrer = cursor.quoted("`\"` that ends the referrer")?;
             cursor.literal(b" \"", "` \"` of the agent")?;
             let agent = cursor.quoted("`\"` that ends the agent")?;
-            cursor.push(&self.names[COMMON..], [referrer, agent]);
+            cursor.push_all(&self.names[COMMON..], [referrer, agent]);
         }
         cursor.end()
     }
 }
 
-struct Cursor<'a> {
-    line: &'a [u8],
-    at: usize,
-    fields: &'a mut Fields,
-}
-
-impl<'a> Cursor<'a> {
-    fn rest(&self) -> &'a [u8] {
-        &self.line[self.at..]
-    }
-
-    fn expected<T>(what: &'static str, at: usize) -> Result<T, Mismatch> {
-        Err(Mismatch::Expected { what, at })
-    }
-
-    fn push<const N: usize>(&mut self, names: &[Name], texts: [Text; N]) {
+impl Cursor<'_> {
+    fn push_all<const N: usize>(&mut self, names: &[Name], texts: [Text; N]) {
         for (name, text) in names.iter().zip(texts) {
-            self.fields.push(*name, Value::Text(text));
-        }
-    }
-
-    fn literal(&mut self, literal: &[u8], what: &'static str) -> Result<(), Mismatch> {
-        if !self.rest().starts_with(literal) {
-            return Self::expected(what, self.at);
-        }
-        self.at += literal.len();
-        Ok(())
-    }
-
-    /// The next `len` bytes.
-    fn take(&mut self, len: usize) -> Text {
-        self.at += len;
-        Text::line(self.at - len, self.at)
-    }
-
-    /// What stands before the next space or the end; not empty.
-    fn word(&mut self, what: &'static str) -> Result<Text, Mismatch> {
-        match memchr(b' ', self.rest()).unwrap_or(self.rest().len()) {
-            0 => Self::expected(what, self.at),
-            len => Ok(self.take(len)),
+            self.push(*name, text);
         }
     }
 
@@ -107,7 +72,7 @@ impl<'a> Cursor<'a> {
         let digits = rest.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(rest.len());
         match (digits, rest.first()) {
             (0, Some(b'-')) => Ok(self.take(1)),
-            (0, _) => Self::expected(what, self.at),
+            (0, _) => self.fail(what),
             (digits, _) => Ok(self.take(digits)),
         }
     }
@@ -118,10 +83,10 @@ impl<'a> Cursor<'a> {
         let after_space = |&at: &usize| at > 0 && rest[at - 1] == b' ';
         let Some(open) = memchr_iter(b'[', rest).find(after_space) else {
             let user = memchr(b' ', rest).map_or(rest.len(), |space| space + 1);
-            return Self::expected("`[` of the date", self.at + user);
+            return self.fail_at("`[` of the date", self.at + user);
         };
         let Some(len) = memchr(b']', &rest[open..]) else {
-            return Self::expected("`]` of the date", self.line.len());
+            return self.fail_at("`]` of the date", self.line.len());
         };
         let close = open + len;
         // A user's name may hold ` [` too: the date's is the last one before the date's end.
@@ -144,7 +109,7 @@ impl<'a> Cursor<'a> {
             unescape |= matches!(self.line.get(self.at + 1), Some(b'"' | b'\\'));
             self.at = self.line.len().min(self.at + 2);
         }
-        Self::expected(what, self.line.len())
+        self.fail_at(what, self.line.len())
     }
 
     /// The bytes `[start, end)`, where `\"` stands for `"` and `\\` for `\`; every other escape stays as it is.
@@ -167,14 +132,14 @@ impl<'a> Cursor<'a> {
     fn end(&self) -> Result<(), Mismatch> {
         match self.rest().first() {
             None | Some(b' ') => Ok(()),
-            Some(_) => Self::expected("a space or the end", self.at),
+            Some(_) => self.fail("a space or the end"),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::super::fields::Value, *};
 
     /// Parses `line` and compares its fields, joined by `|`, or why it is none, with `expected`.
     #[track_caller]

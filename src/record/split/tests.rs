@@ -1,15 +1,24 @@
 //! What framing must hold for any bytes.
 
 use super::*;
+use crate::record::java::pattern::{Flags, Pattern};
 use proptest::prelude::*;
 
 fn options(max_record: usize, oversize: Oversize, multiline: Option<&str>) -> Options {
     let multiline = multiline.map(|start| Multiline {
-        start: regex::bytes::Regex::new(start).unwrap(),
+        start: Start::Search(Regex::new(start).unwrap()),
         timeout: Duration::from_secs(2),
         max_lines: 4,
     });
-    Options { skip_header_lines: 0, multiline, max_record, oversize, partial_line_timeout: None }
+    Options {
+        skip_header_lines: 0,
+        multiline,
+        max_record,
+        oversize,
+        terminator: b"\n".to_vec(),
+        footer: None,
+        partial_line_timeout: None,
+    }
 }
 
 /// What splitting `data` as a whole file gives: each delivered body, `!` before one that goes to the dead letters.
@@ -96,6 +105,49 @@ fn lines_belong_to_the_start_line_before_them() {
 fn a_record_of_several_lines_is_closed_at_its_limits() {
     check(&options(1024, Oversize::Truncate, Some("^[A-Z]")), b"A\n1\n2\n3\n4\n", Flush::Nothing, &["A\n1\n2\n3\n"]);
     check(&options(8, Oversize::Truncate, Some("^[A-Z]")), b"A\n123\n456\n", Flush::Lines, &["A\n123\n", "456\n"]);
+}
+
+#[test]
+fn what_a_cut_record_ends_with_fits_too() {
+    let line = "éééééééé\nnext\n".as_bytes();
+    let o = Options { terminator: b"<>\n".to_vec(), ..options(8, Oversize::Truncate, None) };
+    check(&o, line, Flush::Nothing, &["éé", "next\n"]);
+    let o = Options { terminator: Vec::new(), ..options(8, Oversize::Truncate, None) };
+    check(&o, line, Flush::Nothing, &["éééé", "next\n"]);
+}
+
+#[test]
+fn a_footer_is_the_whole_record_but_for_blanks() {
+    let footer = Some(Regex::new(r"\A(?:EOF|-+)\z").unwrap());
+    let o = Options { footer, ..options(1024, Oversize::Truncate, None) };
+    for record in ["EOF", "EOF\n", " \0\t---\r\n"] {
+        assert!(o.is_footer(record.as_bytes()), "{record:?}");
+    }
+    for record in ["", "\n", "EOF.\n", "EOF\n--\n", "\u{a0}EOF"] {
+        assert!(!o.is_footer(record.as_bytes()), "{record:?}");
+    }
+    assert!(!options(1024, Oversize::Truncate, None).is_footer(b"EOF\n"));
+}
+
+/// The Java agent looks at the beginning of lines, their ends included.
+#[test]
+fn lines_begin_a_record_as_the_java_agent_looks_at_them() {
+    let java = |pattern: &str, text: &[u8], expected: &[&str]| {
+        let start = Pattern::parse(pattern, Flags::default()).expect("a pattern").looking_at().expect("supported");
+        let multiline =
+            Multiline { start: Start::JavaLookingAt(start), timeout: Duration::ZERO, max_lines: usize::MAX };
+        let o = Options { multiline: Some(multiline), ..options(1024, Oversize::Truncate, None) };
+        check(&o, text, Flush::Lines, expected);
+    };
+    java(
+        "START",
+        b"junk1\njunk2\nSTART a\n c1\nSTART b\n c2\nSTART c",
+        &["junk1\njunk2\n", "START a\n c1\n", "START b\n c2\n"],
+    );
+    java("START", b"START a\n START x\nSTART b\n", &["START a\n START x\n", "START b\n"]);
+    java("-{3}$", b"---\na\n----\n---\r\nb\n", &["---\na\n----\n", "---\r\nb\n"]);
+    java("a\\n", b"ab\na\nab\n", &["ab\n", "a\nab\n"]);
+    java("caf.$", b"x\ncaf\xe9\n", &["x\n", "caf\u{fffd}\n"]);
 }
 
 fn file() -> impl Strategy<Value = Vec<u8>> {

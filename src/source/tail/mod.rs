@@ -62,6 +62,19 @@ pub enum Notice {
     BytesLost(u64),
 }
 
+/// How far the files of a flow are delivered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Summary {
+    /// Followed files.
+    pub files: usize,
+    /// Bytes in them that are not settled, as far as sizes tell.
+    pub behind: u64,
+    /// The earliest last modification of those that hold such bytes, nanoseconds since 1970.
+    pub oldest: Option<i64>,
+    /// Bytes that settled since the start.
+    pub settled: u64,
+}
+
 /// All files of one flow.
 pub struct Table<F: Fs> {
     fs: F,
@@ -104,6 +117,8 @@ pub struct Table<F: Fs> {
     /// Names that match and could not be judged yet: looked at again with the next walk.
     again: Vec<PathBuf>,
     random: fastrand::Rng,
+    /// Bytes that settled since the start.
+    settled: u64,
 }
 
 /// What the table must know of framing to keep its timers.
@@ -167,6 +182,7 @@ impl<F: Fs> Table<F> {
             lost: Vec::new(),
             again: Vec::new(),
             random: fastrand::Rng::with_seed(start.seed),
+            settled: 0,
         };
         for place in start.places.into_iter().flatten() {
             table.restore(place, start.now);
@@ -316,12 +332,15 @@ impl<F: Fs> Table<F> {
         let e = self.entry_mut(key);
         let end = mark.end.min(e.read);
         let tail = if mark.end <= e.read { mark.tail } else { e.tail };
-        if end > e.acked {
+        let newly = end.saturating_sub(e.acked);
+        if newly > 0 {
             (e.acked, e.acked_tail) = (end, tail);
         }
         assert!(e.acked <= e.read, "acked {} beyond read {}", e.acked, e.read);
         let durable = (Mark { generation: mark.generation, end: e.acked, tail: e.acked_tail }, e.mtime);
-        if e.done && e.acked == e.read {
+        let finished = e.done && e.acked == e.read;
+        self.settled += newly;
+        if finished {
             self.bound(key);
         }
         Some(durable)
@@ -363,12 +382,15 @@ impl<F: Fs> Table<F> {
         FileRef { generation: e.generation, path: Arc::clone(&e.path) }
     }
 
-    /// Followed files, and bytes not yet settled in them as far as sizes tell.
-    pub fn summary(&self) -> (usize, u64) {
+    /// How far the files are delivered.
+    pub fn summary(&self) -> Summary {
+        let none = Summary { settled: self.settled, files: 0, behind: 0, oldest: None };
         let live = self.entries.iter().flatten().filter(|e| e.lost.is_none() && !e.parked);
-        live.fold((0, 0), |(files, behind), e| {
+        live.fold(none, |sum, e| {
             let size = if e.codec == Codec::Plain { e.size } else { e.read };
-            (files + 1, behind + size.saturating_sub(e.acked))
+            let behind = size.saturating_sub(e.acked);
+            let oldest = if behind > 0 { Some(sum.oldest.map_or(e.mtime, |o| o.min(e.mtime))) } else { sum.oldest };
+            Summary { files: sum.files + 1, behind: sum.behind + behind, oldest, ..sum }
         })
     }
 

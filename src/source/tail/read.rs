@@ -211,6 +211,14 @@ impl<F: Fs> Table<F> {
         }
     }
 
+    /// The first bytes of a file that is being read, at most `most`, into `head`; and whether they are all of it. `None`: they
+    /// cannot be read.
+    pub fn head(&mut self, key: Key, head: &mut Vec<u8>, most: usize) -> Option<bool> {
+        let (len, end_of_file) = read_into(self.entry_mut(key), head, 0, most).ok()?;
+        head.truncate(len);
+        Some(end_of_file || len < most)
+    }
+
     /// The print of the bytes before `end`, read anew: for the end of a long line.
     pub fn tail_at(&mut self, key: Key, end: u64, buf: &mut Vec<u8>) -> Option<Print> {
         let len = end.min(Print::MAX as u64);

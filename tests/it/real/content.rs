@@ -277,3 +277,17 @@ fn header_lines_are_skipped_in_each_new_file_and_only_there() {
     let agent = Agent::run(&site);
     settle(&site, agent, &kinesis, &["1,1\n", "1,2\n", "1,3\n", "1,4\n", "2,1\n", "2,2\n", "3,1\n", "4,1\n"]);
 }
+
+#[test]
+fn a_footer_and_what_was_read_behind_it_are_left_out_and_a_cut_record_ends_as_it_shall() {
+    let (site, kinesis) = (Site::new(), Kinesis::start());
+    let yaml = Yaml::new("app.log", &kinesis.url()).source("footer: '-+|EOF'").source("max_record: 64B");
+    site.configure(&yaml.source("truncated_record_terminator: \"<CUT>\\n\""));
+    let long = "0123456789".repeat(7);
+    append(&site.log("app.log"), format!("a\nEOF?\n{long}\nb\n  EOF\r\nc\npart"));
+    let agent = Agent::run(&site);
+    expect("what stands before the footer", SOON, || kinesis.count() >= 4);
+    append(&site.log("app.log"), "ly\nd\n");
+    let cut = format!("{}<CUT>\n", &long[..58]);
+    settle(&site, agent, &kinesis, &["a\n", "EOF?\n", &cut, "b\n", "ly\n", "d\n"]);
+}

@@ -1,10 +1,12 @@
 //! The real binary, driven from outside: `headwater` as a process, real files, a Kinesis with faults.
 
 mod access;
+mod agent_json;
 mod aggregate;
 mod commands;
 mod content;
 mod disk;
+mod ec2;
 mod errors;
 mod examples;
 mod files;
@@ -12,9 +14,12 @@ mod firehose;
 mod folders;
 mod follow;
 mod logrotate;
+mod metrics;
+mod migrate;
 mod network;
 mod once;
 mod order;
+mod parse;
 mod processing;
 mod restart;
 mod rotation;

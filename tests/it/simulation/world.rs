@@ -101,10 +101,6 @@ pub struct World {
 
 type Check = Result<(), String>;
 
-fn record_hash() -> key::Options {
-    key::Options { source: key::Source::RecordHash, on_missing: key::OnMissing::Random }
-}
-
 impl World {
     pub fn new(seed: u64, planted: Planted) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
@@ -376,6 +372,7 @@ impl World {
         let unlimited = self.planted == Planted::NoBackPressure;
         let partial = (self.planted == Planted::PartialLineEmitted).then_some(Duration::ZERO);
         let parts = Parts {
+            flow: "simulated".to_owned(),
             fs: self.sim.clone(),
             journal: opened.journal,
             places,
@@ -390,9 +387,11 @@ impl World {
                 multiline: None,
                 max_record: MAX_RECORD,
                 oversize: split::Oversize::Truncate,
+                terminator: b"\n".to_vec(),
+                footer: None,
                 partial_line_timeout: partial,
             },
-            pipeline: Pipeline::default().with_key(self.shape.slots.then(record_hash)),
+            pipeline: Pipeline::default().with_key(self.shape.slots.then_some(key::Options::RECORD_HASH)),
             settings: Settings {
                 limits: if unlimited { Limits { buffer: usize::MAX, ..limits } } else { limits },
                 poll_interval: Duration::from_secs(1),

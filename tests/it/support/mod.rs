@@ -2,10 +2,12 @@
 //! Waiting is done here and nowhere else: a test says what it waits for, never for how long it hopes.
 
 pub(crate) mod agent;
+pub(crate) mod cloudwatch;
 pub(crate) mod consumer;
 pub(crate) mod faults;
 pub(crate) mod givers;
 mod http;
+pub(crate) mod imds;
 pub(crate) mod ledger;
 pub(crate) mod moto;
 pub(crate) mod notify;

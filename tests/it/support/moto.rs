@@ -89,6 +89,11 @@ impl Moto {
         self.order("check_signatures", &json!({}));
     }
 
+    /// What `CloudWatch` holds of a namespace, over the last hour.
+    pub(crate) fn metrics(&mut self, namespace: &str) -> Vec<Metric> {
+        self.ask("metrics", &json!({ "namespace": namespace }))
+    }
+
     fn ask<T: serde::de::DeserializeOwned>(&mut self, what: &str, arguments: &Value) -> T {
         serde_json::from_value(self.order(what, arguments)).expect("an answer of the agreed kind")
     }
@@ -99,6 +104,19 @@ impl Moto {
         self.answers.read_line(&mut line).expect("the operator answers");
         serde_json::from_str(&line).unwrap_or_else(|_| panic!("moto could not do this: {what} {arguments}"))
     }
+}
+
+/// What `CloudWatch` holds of a metric.
+#[derive(Debug, serde::Deserialize)]
+pub(crate) struct Metric {
+    pub(crate) name: String,
+    pub(crate) unit: String,
+    /// `NAME=VALUE`, in order.
+    pub(crate) dimensions: Vec<String>,
+    pub(crate) sum: u64,
+    pub(crate) count: u64,
+    pub(crate) min: u64,
+    pub(crate) max: u64,
 }
 
 impl Drop for Moto {

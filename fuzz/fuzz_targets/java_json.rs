@@ -1,0 +1,10 @@
+//! JSON as the Java agent reads it.
+
+#![no_main]
+
+#[path = "check/java.rs"]
+mod check;
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|input: &[u8]| check::json(input));

@@ -1,0 +1,10 @@
+//! Java patterns: the input's first line is the pattern, the rest is text.
+
+#![no_main]
+
+#[path = "check/java.rs"]
+mod check;
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|input: &[u8]| check::pattern(input));
