@@ -318,7 +318,8 @@ mod tests {
         let now = Now { mono: Instant::now(), wall: 0 };
         let limits = Limits { batch_records: 100, batch_bytes: 4096, batch_age: Duration::ZERO, buffer: 1 << 20 };
         let poll_interval = Duration::from_secs(1);
-        let settings = Settings { limits, poll_interval, max_batches: 4, shape: Shape::default(), once: false, hints: true };
+        let settings =
+            Settings { limits, poll_interval, max_batches: 4, shape: Shape::default(), once: false, hints: true };
         let mut machine = Machine::new(settings, now.mono);
         let counters = Arc::new(FlowCounters::default());
         let mut cutter = Cutter {
@@ -364,7 +365,11 @@ mod tests {
     }
 
     fn parse() -> Pipeline {
-        Pipeline::new(vec![Step::Parse { format: Format::Json, refine: Refine::default(), on_mismatch: OnMismatch::KeepRaw }])
+        Pipeline::new(vec![Step::Parse {
+            format: Format::Json,
+            refine: Refine::default(),
+            on_mismatch: OnMismatch::KeepRaw,
+        }])
     }
 
     #[test]

@@ -250,14 +250,16 @@ impl Pipeline {
     /// Whether a step or the key says something of the EC2 instance, so that somebody has to ask for it.
     #[must_use]
     pub fn needs_ec2(&self) -> bool {
-        self.adds().any(Add::needs_ec2) || self.java.as_ref().is_some_and(java::Chain::needs_ec2)
+        self.adds().any(Add::needs_ec2)
+            || self.java.as_ref().is_some_and(java::Chain::needs_ec2)
             || self.key.as_ref().is_some_and(Chooser::needs_ec2)
     }
 
     /// Whether a step or the key names a tag of the EC2 instance; reading tags takes more rights than the rest.
     #[must_use]
     pub fn needs_ec2_tags(&self) -> bool {
-        self.adds().any(Add::needs_ec2_tags) || self.java.as_ref().is_some_and(java::Chain::needs_ec2)
+        self.adds().any(Add::needs_ec2_tags)
+            || self.java.as_ref().is_some_and(java::Chain::needs_ec2)
             || self.key.as_ref().is_some_and(Chooser::needs_ec2_tags)
     }
 

@@ -98,11 +98,14 @@ fn checkpoints(arguments: &Arguments, agent: &Agent, config: &Config) -> anyhow:
             print("  no checkpoint of the Java agent: starts as initialPosition says\n");
         }
         plan.notes.iter().for_each(|note| print(&format!("  {note}\n")));
-        if let Some(places) = plan.places
-            && let Err(error) = write(arguments, state_dir, &options.name, places)
-        {
-            print(&format!("  nothing is written: {error:#}\n"));
-            code = EXIT_FAILURE;
+        let Some(places) = plan.places else { continue };
+        match write(arguments, state_dir, &options.name, places) {
+            Ok(path) if arguments.apply => print(&format!("  written to {}\n", path.display())),
+            Ok(_) => {}
+            Err(error) => {
+                print(&format!("  nothing is written: {error:#}\n"));
+                code = EXIT_FAILURE;
+            }
         }
     }
     for row in orphans(&rows, agent) {
@@ -118,8 +121,13 @@ fn orphans<'r>(rows: &'r [Row], agent: &Agent) -> std::collections::BTreeSet<&'r
     rows.iter().map(|row| &*row.flow).filter(|flow| !known.iter().any(|id| id == flow)).collect()
 }
 
-/// Writes a flow's places, or only says why they could not be written.
-fn write(arguments: &Arguments, state_dir: &Path, flow: &str, places: Vec<crate::model::Place>) -> anyhow::Result<()> {
+/// Writes a flow's places, or only says why they could not be written; and where.
+fn write(
+    arguments: &Arguments,
+    state_dir: &Path,
+    flow: &str,
+    places: Vec<crate::model::Place>,
+) -> anyhow::Result<PathBuf> {
     let path = journal_path(state_dir, flow);
     let mut opened = Journal::open(DiskStorage::new(path.clone()), flow)?;
     if let Some(old) = opened.places.take() {
@@ -131,13 +139,14 @@ fn write(arguments: &Arguments, state_dir: &Path, flow: &str, places: Vec<crate:
         }
     }
     if !arguments.apply {
-        return Ok(());
+        return Ok(path);
     }
     for place in places {
         opened.journal.bind(place);
     }
     opened.journal.write().with_context(|| format!("{}: cannot write the checkpoint", path.display()))?;
-    give_to_owner(state_dir, &path)
+    give_to_owner(state_dir, &path)?;
+    Ok(path)
 }
 
 /// Root may have made what the agent's user must write: it belongs to whom the state directory belongs.

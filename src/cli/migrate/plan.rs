@@ -123,7 +123,8 @@ impl Plan {
 
     fn goes_on(&mut self, options: &source::Options, file: &Seen, row: &Row, offset: u64) {
         if self.bind(place(options, file, offset, file.path != row.path), &file.path) {
-            let renamed = if file.path == row.path { String::new() } else { format!(", then {}", row.path.display()) };
+            let renamed =
+                if file.path == row.path { String::new() } else { format!("; it was {}", row.path.display()) };
             let note = format!("{}: goes on at byte {offset} of {}{renamed}", file.path.display(), file.stat.size);
             self.notes.push(note);
         }
@@ -140,7 +141,7 @@ impl Plan {
     fn gone(&mut self, row: &Row, folder: &Path) {
         let shown = row.path.display();
         if let Some(place) = archive_of(row, folder) {
-            self.notes.push(format!("{}: goes on at byte {}, then {shown}", place.path.display(), place.acked));
+            self.notes.push(format!("{}: goes on at byte {}; it was {shown}", place.path.display(), place.acked));
             self.places.get_or_insert_default().push(place);
         } else {
             let unread = row.size.saturating_sub(row.offset);

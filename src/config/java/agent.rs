@@ -12,7 +12,6 @@ use super::{
 };
 use crate::{
     aws::StaticKeys,
-    deliver::PartitionKey,
     flow::Options,
     record::java::json::{Node, Value},
     source::StartAt,

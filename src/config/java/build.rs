@@ -4,21 +4,26 @@
 use std::time::Duration;
 
 use super::{
-    super::pattern,
+    super::kinesis::of_delivery,
     agent::{Agent, Flow, Metrics, Service, Stream},
     processing::{self, Findings},
     read::{Object, Reader},
 };
 use crate::{
     aws::Aws,
-    deliver::{Aggregate, Destination, Firehose, Kinesis, PartitionKey},
+    deliver::{Aggregate, Destination, Firehose, Kinesis},
     flow::{Delivery, Limits, Options},
     record::{
-        java::Converter,
+        java::{
+            Converter,
+            pattern::{Flags, Pattern},
+        },
+        key,
         pipeline::Pipeline,
-        split::{self, Multiline, Oversize},
+        regex::Regex,
+        split::{self, Multiline, Oversize, Start},
     },
-    source::{self, Pattern},
+    source,
     telemetry::cloudwatch::{self, Part},
 };
 
@@ -44,11 +49,11 @@ pub(super) fn options(r: &mut Reader<'_>, object: &Object<'_>, agent: &Agent, fl
         buffer: 32 << 20,
     };
     let framing = framing(r, object, flow, &destination);
-    let glob = Pattern::new(&flow.files.glob).map_err(|why| format!("is no pattern: {why}"));
+    let glob = source::Pattern::new(&flow.files.glob).map_err(|why| format!("is no pattern: {why}"));
     let paths = vec![r.check(object, "filePattern", glob)?];
-    let exclude = ARCHIVES.iter().map(|glob| Pattern::new(glob).expect("these are globs")).collect();
+    let exclude = ARCHIVES.iter().map(|glob| source::Pattern::new(glob).expect("these are globs")).collect();
     let source = source::Options { paths, exclude, start_at: flow.start_at, poll_interval: poll_interval(flow) };
-    let pipeline = Pipeline::java(converters(r, object, flow));
+    let pipeline = Pipeline::java(converters(r, object, flow)).with_key(key(flow));
     let (name, delivery) = (flow.name(), Delivery::AtLeastOnce);
     Some(Options { name, source, framing: framing?, pipeline, destination, limits, delivery })
 }
@@ -77,14 +82,14 @@ pub(super) fn max_in_flight(agent: &Agent) -> usize {
 }
 
 /// A Java pattern that is compared with the beginning of a line.
-fn looking_at(pattern: &str) -> Result<Regex, String> {
+pub(super) fn looking_at(pattern: &str) -> Result<Regex, String> {
     let found = Pattern::parse(pattern, Flags::default()).and_then(|pattern| pattern.looking_at());
     found.map_err(|error| error.to_string())
 }
 
 /// A Java pattern that is compared with a whole record, whose lines have beginnings and ends of their own.
 fn whole_record(pattern: &str) -> Result<Regex, String> {
-    let flags = Flags { multiline: true, ..Flags::default() };
+    let flags = Flags { multi_line: true };
     let found = Pattern::parse(pattern, flags).and_then(|pattern| pattern.matches());
     found.map_err(|error| error.to_string())
 }

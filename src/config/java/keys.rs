@@ -131,11 +131,13 @@ pub(super) fn advice(level: Level, name: &str) -> Option<String> {
     if READ_NOWHERE.contains(&name) {
         return Some("is read nowhere, by the Java agent neither; remove it".to_owned());
     }
+    let home = if level == Level::Top { "a flow" } else { "the top level" };
     if elsewhere.contains(&name) {
-        let home = if level == Level::Top { "a flow" } else { "the top level" };
         return Some(format!("has no effect here, in the Java agent neither; it belongs to {home}"));
     }
     let near = nearest(name, here.into_iter()).map(|near| format!("; did you mean `{near}`?"));
+    let near =
+        near.or_else(|| nearest(name, elsewhere.into_iter()).map(|near| format!("; did you mean `{near}` of {home}?")));
     Some(format!("is unknown and ignored, as in the Java agent{}", near.unwrap_or_default()))
 }
 
@@ -160,6 +162,7 @@ mod tests {
             (Level::Top, "maxBufferAgeMillis", Some("belongs to a flow")),
             (Level::Flow, "kinesis.endpoint", Some("belongs to the top level")),
             (Level::Flow, "filePatern", Some("did you mean `filePattern`?")),
+            (Level::Top, "maxBufferAgeMilis", Some("did you mean `maxBufferAgeMillis` of a flow?")),
             (Level::Flow, "xyz", Some("as in the Java agent")),
         ] {
             let found = advice(level, name);

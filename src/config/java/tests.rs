@@ -7,8 +7,9 @@ use crate::{
     config::{Config, load, load_java, parse_text},
     deliver::{Destination, Firehose, Kinesis, PartitionKey},
     flow::Options,
-    record::split::Oversize,
+    record::split::{Oversize, Start},
     source::StartAt,
+    telemetry::cloudwatch,
 };
 
 /// Nothing is set.
@@ -176,7 +177,7 @@ agent.json:2:23: flows[0].partitionKeyOption: "random" is not known; write RANDO
 agent.json:2:23: flows[0].partitionKeyOption: "HASH" is not known; write RANDOM or DETERMINISTIC
 agent.json:2:30: flows[0].truncatedRecordTerminator: is null; write text, "" for none, or remove the key
 agent.json:2:30: flows[0].retryInitialBackoffMillis: -1 is out of range; it must be at least 0
-agent.json:2:26: flows[0].multiLineStartPattern: is not a valid pattern: at character 5: unclosed character class
+agent.json:2:26: flows[0].multiLineStartPattern: is no valid Java pattern: a class without its `]` near character 2
 agent.json:2:30: flows[0].aggregatedRecordSizeBytes: 1024001 is out of range; it must be 0 to 1024000
 agent.json:2:20: flows[0].skipHeaderLines: "two" is no whole number of 64 bits; write digits alone
 agent.json:2:28: flows[0].log.emitInternalMetrics: "on" is neither true nor false; write one of them
@@ -295,7 +296,8 @@ fn a_flow_says_what_it_wants() {
     assert_eq!((flow.limits.batch_records, flow.limits.batch_bytes), (7, 100));
     assert_eq!(flow.framing.skip_header_lines, 2);
     let start = flow.framing.multiline.expect("records of several lines").start;
-    assert!(start.is_match(b"1 a") && !start.is_match(b"a 1"));
+    let Start::JavaLookingAt(start) = start else { panic!("a Java pattern") };
+    assert!(start.is_match(b"1 a").unwrap() && !start.is_match(b"a 1").unwrap());
     let Destination::Kinesis(kinesis) = &flow.destination else { panic!("a stream") };
     assert_eq!(kinesis.partition_key, PartitionKey::Chosen { max_bytes: 32 });
 }
@@ -329,6 +331,24 @@ fn endpoints_get_a_scheme_and_name_the_region_that_signs() {
     );
     assert_eq!(reach("\"kinesis.endpoint\": \"kinesis.example.com:443\",")[1..], ["", "us-east-1"]);
     assert_eq!(reach("\"kinesis.region\": \"eu-west-2\","), ["", "eu-west-2", ""]);
+}
+
+#[test]
+fn metrics_are_on_unless_they_are_switched_off() {
+    let metrics = |keys: &str| good(&top(keys)).metrics;
+    let usual = metrics("").expect("they are on");
+    assert_eq!((&*usual.namespace, usual.interval), ("AWSKinesisAgent", Duration::from_secs(30)));
+    assert_eq!(usual.dimensions, []);
+    assert_eq!(usual.aws.region_otherwise.as_deref(), Some("us-east-1"));
+    assert_eq!(metrics("\"cloudwatch.emitMetrics\": \"no\","), None);
+    let own = metrics(
+        "\"cloudwatch.namespace\": \"Mine\", \"cloudwatch.tagInstance\": true, \"cloudwatch.metricsBufferTimeMillis\": 5, \
+         \"cloudwatch.endpoint\": \"monitoring.eu-west-1.amazonaws.com\",",
+    );
+    let own = own.expect("they are on");
+    assert_eq!((&*own.namespace, own.interval), ("Mine", Duration::from_secs(1)));
+    assert_eq!(own.dimensions[0].0, "Instance");
+    assert_eq!(own.aws.region.as_deref(), Some("eu-west-1"));
 }
 
 #[test]
@@ -396,6 +416,10 @@ fn yaml(text: &str) -> String {
     let ours = parse_text("headwater.yaml", &yaml, &env).unwrap_or_else(|wrong| panic!("{wrong}\n\n{yaml}"));
     assert_eq!(ours.warnings, [""; 0], "{yaml}");
     assert_eq!(ours.flows.len(), found.options.len());
+    let sent = |metrics: Option<&cloudwatch::Options>| {
+        metrics.map(|m| (m.namespace.clone(), m.interval, m.dimensions.clone(), m.aws.endpoint_url.clone()))
+    };
+    assert_eq!(sent(ours.metrics.as_ref()), sent(super::metrics(&agent).as_ref()));
     for (ours, java) in ours.flows.iter().zip(&found.options) {
         assert_eq!(ours.name, java.name);
         assert_eq!(ours.source.paths[0].text(), java.source.paths[0].text());
@@ -432,7 +456,98 @@ fn the_yaml_says_the_same_and_what_is_different() {
       "dataProcessingOptions": [ { "optionName": "CSVTOJSON", "customFieldNames": [ "a", "b" ], "delimiter": "\\|" },
                                  { "optionName": "ADDMETADATA", "metadata": { "k": [ 1, "${x}" ] }, "timestamp": "true" } ] }
   ]
-}"#), @"");
+}"#), @r#"
+state_dir: /data/headwater
+shutdown_timeout: 10000ms
+# awsAccessKeyId and awsSecretAccessKey are not repeated here: put them into the environment (AWS_ACCESS_KEY_ID,
+# AWS_SECRET_ACCESS_KEY) or a profile, or better, give the machine a role.
+aws:
+  role_arn: 'arn:aws:iam::111122223333:role/logs'
+  external_id: x
+  session_name: AWSKinesisAgent
+  sts_endpoint_url: 'https://sts.eu-west-1.amazonaws.com'
+metrics:
+  cloudwatch:
+    namespace: AWSKinesisAgent
+    interval: 30000ms
+    # The Java agent used this one whatever the machine's region is; without it, the region comes from AWS_REGION, the
+    # profile or the machine.
+    region: us-east-1
+flows:
+  - name: 'kinesis:web-logs:/var/log/it''s $${a} [x]/app.log*'
+    source:
+      # Every matching file is followed, not only the newest one. `**` in place of a folder matches any folders.
+      paths: '/var/log/it''s $\{a\} \[x\]/app.log*'
+      # Compressed files are not read as new ones; the rest of a followed file is read from them all the same.
+      exclude: ["*.[gG][zZ]", "*.[bB][zZ]2", "*.[zZ][iI][pP]", "*.xz", "*.zst", "*.lz4", "*.Z"]
+      start_at: beginning
+      skip_header_lines: 1
+      # A record waits for the line that ends it, at most `timeout`: a write in two steps does not cut it.
+      multiline: { start: '\A(?:\A\x{5B})', timeout: 2s, max_lines: 100000 }
+      # minTimeBetweenFilePollsMillis; changes are announced by the system, so this is for shares only.
+      poll_interval: 500ms
+    process:
+      - single_line: { join: '', trim: true }
+      - emit: raw
+    destination:
+      kinesis:
+        stream: web-logs
+        region: eu-west-1
+        endpoint_url: 'https://kinesis.eu-west-1.amazonaws.com'
+        # DETERMINISTIC: the MD5 of the record, not of everything that was read along with it.
+        partition_key: record_hash
+        # maxSendingThreads; here it is requests under way of this flow alone.
+        max_in_flight: 24
+    batch: { max_records: 100, max_bytes: 1048576B, max_age: 5000ms }
+  - name: 'fh:access:/var/log/httpd/access_log'
+    source:
+      # Every matching file is followed, not only the newest one. `**` in place of a folder matches any folders.
+      paths: /var/log/httpd/access_log
+      # Compressed files are not read as new ones; the rest of a followed file is read from them all the same.
+      exclude: ["*.[gG][zZ]", "*.[bB][zZ]2", "*.[zZ][iI][pP]", "*.xz", "*.zst", "*.lz4", "*.Z"]
+      start_at: end
+    process:
+      # Unlike COMBINEDAPACHELOG: also reads lines that it skipped, and `\"` in a quoted field is a quote.
+      # on_mismatch: drop, as there; `keep_raw` and `dead_letter` lose nothing.
+      - parse: { combined: {}, on_mismatch: drop, null_if: '-' }
+      - rename: { referrer: referer }
+      - emit: json
+    destination:
+      firehose:
+        stream: access
+        # The Java agent used this one whatever the machine's region is; without it, the region comes from AWS_REGION,
+        # the profile or the machine.
+        region: us-east-1
+        # Records are joined up to this size, and wait for each other no longer than batch.max_age.
+        aggregate: 5000B
+        # maxSendingThreads; here it is requests under way of this flow alone.
+        max_in_flight: 24
+    # maxBufferAgeMillis was not set, which meant up to 60 s; here a batch waits 1 s by default.
+  - name: 'fh:csv:/var/log/x.csv'
+    source:
+      # Every matching file is followed, not only the newest one. `**` in place of a folder matches any folders.
+      paths: /var/log/x.csv
+      # Compressed files are not read as new ones; the rest of a followed file is read from them all the same.
+      exclude: ["*.[gG][zZ]", "*.[bB][zZ]2", "*.[zZ][iI][pP]", "*.xz", "*.zst", "*.lz4", "*.Z"]
+      start_at: end
+      # truncatedRecordTerminator "...\n" has no equivalent: a record that is cut off ends with a newline.
+    process:
+      # Unlike CSVTOJSON: a cell in quotes may hold the delimiter, and the quotes are taken off (RFC 4180).
+      - parse: { csv: { fields: [a, b], delimiter: '|' } }
+      # What follows read the JSON text that was made so far; here it adds to the fields.
+      # Unlike ADDMETADATA, `data` comes first, and fields of a record that was parsed are not put into it.
+      - add: { ts: "${now}", metadata: {"k":[1,"$${x}"]} }
+      - emit: json
+    destination:
+      firehose:
+        stream: csv
+        # The Java agent used this one whatever the machine's region is; without it, the region comes from AWS_REGION,
+        # the profile or the machine.
+        region: us-east-1
+        # maxSendingThreads; here it is requests under way of this flow alone.
+        max_in_flight: 24
+    # maxBufferAgeMillis was not set, which meant up to 60 s; here a batch waits 1 s by default.
+"#);
 }
 
 #[test]

@@ -4,11 +4,12 @@
 use std::fmt::Write as _;
 
 use super::{
-    agent::{Agent, Flow, Service, Stream},
+    super::pattern,
+    agent::{Agent, Flow, Metrics, Service, Stream},
     build::{ARCHIVES, LAST_REGION, SESSION_NAME},
     steps,
 };
-use crate::{deliver::PartitionKey, source::StartAt};
+use crate::{record::regex::Regex, source::StartAt};
 
 /// Lines at an indent.
 #[derive(Default)]
@@ -78,6 +79,7 @@ pub fn yaml(agent: &Agent, from: &str) -> String {
         out.line(0, &format!("shutdown_timeout: {}ms", time.as_millis().min(3_600_000)));
     }
     aws(&mut out, agent);
+    metrics(&mut out, agent);
     out.line(0, "flows:");
     for flow in &agent.flows {
         one_flow(&mut out, agent, flow);
@@ -107,6 +109,21 @@ fn aws(out: &mut Text, agent: &Agent) {
             }
         }
     }
+}
+
+fn metrics(out: &mut Text, agent: &Agent) {
+    let Metrics { emit, namespace, tag_instance, interval } = &agent.metrics;
+    if !emit {
+        return;
+    }
+    out.line(0, "metrics:");
+    out.line(2, "cloudwatch:");
+    out.line(4, &format!("namespace: {}", quoted(namespace)));
+    out.line(4, &format!("interval: {}ms", interval.as_millis().clamp(1_000, 3_600_000)));
+    if *tag_instance {
+        out.line(4, "dimensions: { Instance: \"${ec2.instance_id}\" }");
+    }
+    reach(out, 4, &agent.cloudwatch, true);
 }
 
 fn one_flow(out: &mut Text, agent: &Agent, flow: &Flow) {
@@ -158,15 +175,29 @@ fn source(out: &mut Text, flow: &Flow) {
     }
 }
 
+/// The pattern as it was written, where that means the same here (but that `\d` and its like know all of Unicode).
+fn readable(java: &str) -> Option<String> {
+    const OTHERWISE: [&str; 10] = ["&&", "(?", "++", "*+", "?+", "}+", "\\Q", "\\p", "\\P", "\\0"];
+    let nested = java.matches('[').count() > 1 && java.contains("[[");
+    let text = if java.starts_with('^') && !java.contains('|') { java.to_owned() } else { format!("^(?:{java})") };
+    let same = !nested && !OTHERWISE.iter().any(|other| java.contains(other));
+    (same && pattern::regex(&text).is_ok()).then_some(text)
+}
+
 fn multiline(out: &mut Text, start: &str) {
+    let linear = || match super::build::looking_at(start) {
+        Ok(Regex::Linear(regex)) => Some(regex.as_str().to_owned()),
+        _ => None,
+    };
+    let Some(start) = readable(start).or_else(linear) else {
+        out.comment(6, &format!("multiLineStartPattern {} cannot be written here.", quoted(start)));
+        return;
+    };
     out.comment(
         6,
         "A record waits for the line that ends it, at most `timeout`: a write in two steps does not cut it.",
     );
-    out.line(
-        6,
-        &format!("multiline: {{ start: {}, timeout: 2s, max_lines: 100000 }}", quoted(&format!("^(?:{start})"))),
-    );
+    out.line(6, &format!("multiline: {{ start: {}, timeout: 2s, max_lines: 100000 }}", quoted(&start)));
 }
 
 fn destination(out: &mut Text, agent: &Agent, flow: &Flow) {
@@ -176,7 +207,7 @@ fn destination(out: &mut Text, agent: &Agent, flow: &Flow) {
     };
     out.line(6, &format!("{kind}:"));
     out.line(8, &format!("stream: {}", quoted(stream)));
-    reach(out, kind, service);
+    reach(out, 8, service, kind == "firehose" || service.endpoint.is_some());
     if kind == "kinesis" {
         let key = if flow.hashes_records { "record_hash" } else { "random" };
         if key != "random" {
@@ -194,19 +225,20 @@ fn destination(out: &mut Text, agent: &Agent, flow: &Flow) {
     }
 }
 
-fn reach(out: &mut Text, kind: &str, service: &Service) {
+/// How to reach a service; `last`: the Java agent used its last region where none is named.
+fn reach(out: &mut Text, indent: usize, service: &Service, last: bool) {
     match &service.region {
-        Some(region) => out.line(8, &format!("region: {}", quoted(region))),
-        None if kind == "firehose" || service.endpoint.is_some() => {
-            let text = "the Java agent used this one whatever the machine's region is; without it, the region comes from \
+        Some(region) => out.line(indent, &format!("region: {}", quoted(region))),
+        None if last => {
+            let text = "The Java agent used this one whatever the machine's region is; without it, the region comes from \
                         AWS_REGION, the profile or the machine.";
-            out.comment(8, text);
-            out.line(8, &format!("region: {LAST_REGION}"));
+            out.comment(indent, text);
+            out.line(indent, &format!("region: {LAST_REGION}"));
         }
         None => {}
     }
     if let Some(endpoint) = &service.endpoint {
-        out.line(8, &format!("endpoint_url: {}", quoted(endpoint)));
+        out.line(indent, &format!("endpoint_url: {}", quoted(endpoint)));
     }
 }
 
