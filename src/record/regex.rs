@@ -67,6 +67,15 @@ impl Regex {
         }
     }
 
+    /// The pattern as it was compiled.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Linear(regex) => regex.as_str(),
+            Self::Backtracking(regex) => regex.as_str(),
+        }
+    }
+
     /// Room for the groups of a match.
     #[must_use]
     pub fn groups(&self) -> Groups {

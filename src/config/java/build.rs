@@ -88,9 +88,8 @@ pub(super) fn looking_at(pattern: &str) -> Result<Regex, String> {
 }
 
 /// A Java pattern that is compared with a whole record, whose lines have beginnings and ends of their own.
-fn whole_record(pattern: &str) -> Result<Regex, String> {
-    let flags = Flags { multi_line: true };
-    let found = Pattern::parse(pattern, flags).and_then(|pattern| pattern.matches());
+pub(super) fn whole_record(pattern: &str) -> Result<Regex, String> {
+    let found = Pattern::parse(pattern, Flags { multi_line: true }).and_then(|pattern| pattern.matches());
     found.map_err(|error| error.to_string())
 }
 

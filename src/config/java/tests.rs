@@ -271,7 +271,7 @@ fn a_flow_has_the_defaults_of_both_agents() {
     assert_eq!((&*flow.name, flow.source.start_at), ("kinesis:s:/v/a.log*", None));
     assert_eq!(flow.limits.batch_age, Duration::from_secs(1));
     assert_eq!((flow.limits.batch_records, flow.limits.batch_bytes), (500, 5 << 20));
-    assert_eq!((flow.framing.max_record, flow.framing.oversize), (1_048_566, Oversize::Truncate));
+    assert_eq!((flow.framing.max_record, flow.framing.oversize), (5 << 20, Oversize::Truncate));
     assert!(flow.framing.multiline.is_none());
     let Destination::Kinesis(kinesis) = &flow.destination else { panic!("a stream") };
     assert_eq!((&*kinesis.stream, kinesis.partition_key, kinesis.max_in_flight), ("s", PartitionKey::Random, 8));
@@ -296,8 +296,8 @@ fn a_flow_says_what_it_wants() {
     assert_eq!((flow.limits.batch_records, flow.limits.batch_bytes), (7, 100));
     assert_eq!(flow.framing.skip_header_lines, 2);
     let start = flow.framing.multiline.expect("records of several lines").start;
-    let Start::JavaLookingAt(start) = start else { panic!("a Java pattern") };
-    assert!(start.is_match(b"1 a").unwrap() && !start.is_match(b"a 1").unwrap());
+    let Start::JavaLookingAt(start) = start else { panic!("as the Java agent does") };
+    assert_eq!([&b"1 a\n"[..], b"a 1\n"].map(|line| start.is_match(line)), [Ok(true), Ok(false)]);
     let Destination::Kinesis(kinesis) = &flow.destination else { panic!("a stream") };
     assert_eq!(kinesis.partition_key, PartitionKey::Chosen { max_bytes: 32 });
 }
@@ -434,9 +434,8 @@ fn yaml(text: &str) -> String {
     yaml.split_once("state_dir").map_or_else(|| yaml.clone(), |(_, rest)| format!("state_dir{rest}"))
 }
 
-#[test]
-fn the_yaml_says_the_same_and_what_is_different() {
-    insta::assert_snapshot!(yaml(r#"{
+/// An agent.json that uses much of what there is.
+const MUCH_OF_IT: &str = r#"{
   "headwater.stateDir": "/data/headwater",
   "shutdownTimeoutMillis": 10000,
   "maxSendingThreads": 24,
@@ -456,98 +455,102 @@ fn the_yaml_says_the_same_and_what_is_different() {
       "dataProcessingOptions": [ { "optionName": "CSVTOJSON", "customFieldNames": [ "a", "b" ], "delimiter": "\\|" },
                                  { "optionName": "ADDMETADATA", "metadata": { "k": [ 1, "${x}" ] }, "timestamp": "true" } ] }
   ]
-}"#), @r#"
-state_dir: /data/headwater
-shutdown_timeout: 10000ms
-# awsAccessKeyId and awsSecretAccessKey are not repeated here: put them into the environment (AWS_ACCESS_KEY_ID,
-# AWS_SECRET_ACCESS_KEY) or a profile, or better, give the machine a role.
-aws:
-  role_arn: 'arn:aws:iam::111122223333:role/logs'
-  external_id: x
-  session_name: AWSKinesisAgent
-  sts_endpoint_url: 'https://sts.eu-west-1.amazonaws.com'
-metrics:
-  cloudwatch:
-    namespace: AWSKinesisAgent
-    interval: 30000ms
-    # The Java agent used this one whatever the machine's region is; without it, the region comes from AWS_REGION, the
-    # profile or the machine.
-    region: us-east-1
-flows:
-  - name: 'kinesis:web-logs:/var/log/it''s $${a} [x]/app.log*'
-    source:
-      # Every matching file is followed, not only the newest one. `**` in place of a folder matches any folders.
-      paths: '/var/log/it''s $\{a\} \[x\]/app.log*'
-      # Compressed files are not read as new ones; the rest of a followed file is read from them all the same.
-      exclude: ["*.[gG][zZ]", "*.[bB][zZ]2", "*.[zZ][iI][pP]", "*.xz", "*.zst", "*.lz4", "*.Z"]
-      start_at: beginning
-      skip_header_lines: 1
-      # A record waits for the line that ends it, at most `timeout`: a write in two steps does not cut it.
-      multiline: { start: '\A(?:\A\x{5B})', timeout: 2s, max_lines: 100000 }
-      # minTimeBetweenFilePollsMillis; changes are announced by the system, so this is for shares only.
-      poll_interval: 500ms
-    process:
-      - single_line: { join: '', trim: true }
-      - emit: raw
-    destination:
-      kinesis:
-        stream: web-logs
-        region: eu-west-1
-        endpoint_url: 'https://kinesis.eu-west-1.amazonaws.com'
-        # DETERMINISTIC: the MD5 of the record, not of everything that was read along with it.
-        partition_key: record_hash
-        # maxSendingThreads; here it is requests under way of this flow alone.
-        max_in_flight: 24
-    batch: { max_records: 100, max_bytes: 1048576B, max_age: 5000ms }
-  - name: 'fh:access:/var/log/httpd/access_log'
-    source:
-      # Every matching file is followed, not only the newest one. `**` in place of a folder matches any folders.
-      paths: /var/log/httpd/access_log
-      # Compressed files are not read as new ones; the rest of a followed file is read from them all the same.
-      exclude: ["*.[gG][zZ]", "*.[bB][zZ]2", "*.[zZ][iI][pP]", "*.xz", "*.zst", "*.lz4", "*.Z"]
-      start_at: end
-    process:
-      # Unlike COMBINEDAPACHELOG: also reads lines that it skipped, and `\"` in a quoted field is a quote.
-      # on_mismatch: drop, as there; `keep_raw` and `dead_letter` lose nothing.
-      - parse: { combined: {}, on_mismatch: drop, null_if: '-' }
-      - rename: { referrer: referer }
-      - emit: json
-    destination:
-      firehose:
-        stream: access
-        # The Java agent used this one whatever the machine's region is; without it, the region comes from AWS_REGION,
-        # the profile or the machine.
+}"#;
+
+#[test]
+fn the_yaml_says_the_same_and_what_is_different() {
+    insta::assert_snapshot!(yaml(MUCH_OF_IT), @r#"
+    state_dir: /data/headwater
+    shutdown_timeout: 10000ms
+    # awsAccessKeyId and awsSecretAccessKey are not repeated here: put them into the environment (AWS_ACCESS_KEY_ID,
+    # AWS_SECRET_ACCESS_KEY) or a profile, or better, give the machine a role.
+    aws:
+      role_arn: 'arn:aws:iam::111122223333:role/logs'
+      external_id: x
+      session_name: AWSKinesisAgent
+      sts_endpoint_url: 'https://sts.eu-west-1.amazonaws.com'
+    metrics:
+      cloudwatch:
+        namespace: AWSKinesisAgent
+        interval: 30000ms
+        # The Java agent used this one whatever the machine's region is; without it, the region comes from AWS_REGION, the
+        # profile or the machine.
         region: us-east-1
-        # Records are joined up to this size, and wait for each other no longer than batch.max_age.
-        aggregate: 5000B
-        # maxSendingThreads; here it is requests under way of this flow alone.
-        max_in_flight: 24
-    # maxBufferAgeMillis was not set, which meant up to 60 s; here a batch waits 1 s by default.
-  - name: 'fh:csv:/var/log/x.csv'
-    source:
-      # Every matching file is followed, not only the newest one. `**` in place of a folder matches any folders.
-      paths: /var/log/x.csv
-      # Compressed files are not read as new ones; the rest of a followed file is read from them all the same.
-      exclude: ["*.[gG][zZ]", "*.[bB][zZ]2", "*.[zZ][iI][pP]", "*.xz", "*.zst", "*.lz4", "*.Z"]
-      start_at: end
-      # truncatedRecordTerminator "...\n" has no equivalent: a record that is cut off ends with a newline.
-    process:
-      # Unlike CSVTOJSON: a cell in quotes may hold the delimiter, and the quotes are taken off (RFC 4180).
-      - parse: { csv: { fields: [a, b], delimiter: '|' } }
-      # What follows read the JSON text that was made so far; here it adds to the fields.
-      # Unlike ADDMETADATA, `data` comes first, and fields of a record that was parsed are not put into it.
-      - add: { ts: "${now}", metadata: {"k":[1,"$${x}"]} }
-      - emit: json
-    destination:
-      firehose:
-        stream: csv
-        # The Java agent used this one whatever the machine's region is; without it, the region comes from AWS_REGION,
-        # the profile or the machine.
-        region: us-east-1
-        # maxSendingThreads; here it is requests under way of this flow alone.
-        max_in_flight: 24
-    # maxBufferAgeMillis was not set, which meant up to 60 s; here a batch waits 1 s by default.
-"#);
+    flows:
+      - name: 'kinesis:web-logs:/var/log/it''s $${a} [x]/app.log*'
+        source:
+          # Every matching file is followed, not only the newest one. `**` in place of a folder matches any folders.
+          paths: '/var/log/it''s $\{a\} \[x\]/app.log*'
+          # Compressed files are not read as new ones; the rest of a followed file is read from them all the same.
+          exclude: ["*.[gG][zZ]", "*.[bB][zZ]2", "*.[zZ][iI][pP]", "*.xz", "*.zst", "*.lz4", "*.Z"]
+          start_at: beginning
+          skip_header_lines: 1
+          # A record waits for the line that ends it, at most `timeout`: a write in two steps does not cut it.
+          multiline: { start: '\A(?:\A\x{5B})', timeout: 2s, max_lines: 100000 }
+          # minTimeBetweenFilePollsMillis; changes are announced by the system, so this is for shares only.
+          poll_interval: 500ms
+        process:
+          - single_line: { join: '', trim: true }
+          - emit: raw
+        destination:
+          kinesis:
+            stream: web-logs
+            region: eu-west-1
+            endpoint_url: 'https://kinesis.eu-west-1.amazonaws.com'
+            # DETERMINISTIC: the MD5 of the record, not of everything that was read along with it.
+            partition_key: record_hash
+            # maxSendingThreads; here it is requests under way of this flow alone.
+            max_in_flight: 24
+        batch: { max_records: 100, max_bytes: 1048576B, max_age: 5000ms }
+      - name: 'fh:access:/var/log/httpd/access_log'
+        source:
+          # Every matching file is followed, not only the newest one. `**` in place of a folder matches any folders.
+          paths: /var/log/httpd/access_log
+          # Compressed files are not read as new ones; the rest of a followed file is read from them all the same.
+          exclude: ["*.[gG][zZ]", "*.[bB][zZ]2", "*.[zZ][iI][pP]", "*.xz", "*.zst", "*.lz4", "*.Z"]
+          start_at: end
+        process:
+          # Unlike COMBINEDAPACHELOG: also reads lines that it skipped, and `\"` in a quoted field is a quote.
+          # on_mismatch: drop, as there; `keep_raw` and `dead_letter` lose nothing.
+          - parse: { combined: {}, on_mismatch: drop, null_if: '-' }
+          - rename: { referrer: referer }
+          - emit: json
+        destination:
+          firehose:
+            stream: access
+            # The Java agent used this one whatever the machine's region is; without it, the region comes from AWS_REGION,
+            # the profile or the machine.
+            region: us-east-1
+            # Records are joined up to this size, and wait for each other no longer than batch.max_age.
+            aggregate: 5000B
+            # maxSendingThreads; here it is requests under way of this flow alone.
+            max_in_flight: 24
+        # maxBufferAgeMillis was not set, which meant up to 60 s; here a batch waits 1 s by default.
+      - name: 'fh:csv:/var/log/x.csv'
+        source:
+          # Every matching file is followed, not only the newest one. `**` in place of a folder matches any folders.
+          paths: /var/log/x.csv
+          # Compressed files are not read as new ones; the rest of a followed file is read from them all the same.
+          exclude: ["*.[gG][zZ]", "*.[bB][zZ]2", "*.[zZ][iI][pP]", "*.xz", "*.zst", "*.lz4", "*.Z"]
+          start_at: end
+          truncated_record_terminator: "...\n"
+        process:
+          # Unlike CSVTOJSON: a cell in quotes may hold the delimiter, and the quotes are taken off (RFC 4180).
+          - parse: { csv: { fields: [a, b], delimiter: '|' } }
+          # What follows read the JSON text that was made so far; here it adds to the fields.
+          # Unlike ADDMETADATA, `data` comes first, and fields of a record that was parsed are not put into it.
+          - add: { ts: "${now}", metadata: {"k":[1,"$${x}"]} }
+          - emit: json
+        destination:
+          firehose:
+            stream: csv
+            # The Java agent used this one whatever the machine's region is; without it, the region comes from AWS_REGION,
+            # the profile or the machine.
+            region: us-east-1
+            # maxSendingThreads; here it is requests under way of this flow alone.
+            max_in_flight: 24
+        # maxBufferAgeMillis was not set, which meant up to 60 s; here a batch waits 1 s by default.
+    "#);
 }
 
 #[test]

@@ -4,12 +4,11 @@
 use std::fmt::Write as _;
 
 use super::{
-    super::pattern,
     agent::{Agent, Flow, Metrics, Service, Stream},
     build::{ARCHIVES, LAST_REGION, SESSION_NAME},
     steps,
 };
-use crate::{record::regex::Regex, source::StartAt};
+use crate::source::StartAt;
 
 /// Lines at an indent.
 #[derive(Default)]
@@ -156,15 +155,11 @@ fn source(out: &mut Text, flow: &Flow) {
     if let Some(start) = &flow.multiline_start {
         multiline(out, start);
     }
-    if let Some(footer) = &flow.footer {
-        out.comment(
-            6,
-            &format!("fileFooterPattern {} has no equivalent: drop such lines in `process`.", quoted(footer)),
-        );
+    if let Some(Ok(footer)) = flow.footer.as_deref().map(super::build::whole_record) {
+        out.line(6, &format!("footer: {}", quoted(footer.as_str())));
     }
     if let Some(terminator) = &flow.terminator {
-        let text = "has no equivalent: a record that is cut off ends with a newline.";
-        out.comment(6, &format!("truncatedRecordTerminator {} {text}", quoted(terminator)));
+        out.line(6, &format!("truncated_record_terminator: {}", escaped(terminator)));
     }
     if flow.poll_interval.is_some() {
         out.comment(
@@ -175,29 +170,19 @@ fn source(out: &mut Text, flow: &Flow) {
     }
 }
 
-/// The pattern as it was written, where that means the same here (but that `\d` and its like know all of Unicode).
-fn readable(java: &str) -> Option<String> {
-    const OTHERWISE: [&str; 10] = ["&&", "(?", "++", "*+", "?+", "}+", "\\Q", "\\p", "\\P", "\\0"];
-    let nested = java.matches('[').count() > 1 && java.contains("[[");
-    let text = if java.starts_with('^') && !java.contains('|') { java.to_owned() } else { format!("^(?:{java})") };
-    let same = !nested && !OTHERWISE.iter().any(|other| java.contains(other));
-    (same && pattern::regex(&text).is_ok()).then_some(text)
+/// Text in the quotes that know escapes.
+fn escaped(text: &str) -> String {
+    let text = serde_json::to_string(text).expect("text is always JSON");
+    text.replace("${", "$${")
 }
 
 fn multiline(out: &mut Text, start: &str) {
-    let linear = || match super::build::looking_at(start) {
-        Ok(Regex::Linear(regex)) => Some(regex.as_str().to_owned()),
-        _ => None,
-    };
-    let Some(start) = readable(start).or_else(linear) else {
-        out.comment(6, &format!("multiLineStartPattern {} cannot be written here.", quoted(start)));
-        return;
-    };
+    let Ok(start) = super::build::looking_at(start) else { return };
     out.comment(
         6,
         "A record waits for the line that ends it, at most `timeout`: a write in two steps does not cut it.",
     );
-    out.line(6, &format!("multiline: {{ start: {}, timeout: 2s, max_lines: 100000 }}", quoted(&start)));
+    out.line(6, &format!("multiline: {{ start: {}, timeout: 2s, max_lines: 100000 }}", quoted(start.as_str())));
 }
 
 fn destination(out: &mut Text, agent: &Agent, flow: &Flow) {
