@@ -29,7 +29,7 @@ deny:
 # Every example file is one that the program itself accepts.
 examples:
 	$(CARGO) build --locked --bin headwater
-	@set -e; for file in config-examples/*.yaml; do "$(TARGET_DIR)/debug/headwater" validate -c "$$file"; done
+	@set -e; for file in config-examples/*.yaml config-examples/*.json; do "$(TARGET_DIR)/debug/headwater" validate -c "$$file"; done
 
 # systemd reads the unit, with the program that was just built in the place of the installed one.
 unit: examples

@@ -2,9 +2,9 @@
 
 #![no_main]
 
-#[path = "check/java.rs"]
+#[path = "check/java_json.rs"]
 mod check;
 
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|input: &[u8]| check::json(input));
+fuzz_target!(|input: &[u8]| check::check(input));

@@ -201,9 +201,11 @@ impl<'e> Loader<'e> {
         if agent.flows.is_empty() && self.problems.is_empty() {
             self.problems.push(java::no_flow(Arc::clone(file), text));
         }
-        let from_env = (self.env)(java::STATE_DIR_VARIABLE).filter(|dir| dir.starts_with('/')).map(PathBuf::from);
-        if let Some(dir) = agent.state_dir.clone().or(from_env) {
-            self.state_dir = dir;
+        let from_env = || (self.env)(java::STATE_DIR_VARIABLE).filter(|dir| !dir.is_empty()).map(PathBuf::from);
+        self.state_dir = agent.state_dir.clone().or_else(from_env).unwrap_or_else(|| self.state_dir.clone());
+        if !self.state_dir.is_absolute() {
+            let text = format!("{} is not an absolute path; begin it with `/`", java::STATE_DIR_VARIABLE);
+            self.whole_file(file, text);
         }
         let most = Duration::from_hours(1);
         self.shutdown_timeout = agent.shutdown_timeout.map_or(self.shutdown_timeout, |time| time.min(most));

@@ -15,8 +15,12 @@ use headwater::{
 mod check;
 #[path = "../../fuzz/fuzz_targets/check/checkpoint.rs"]
 mod checkpoint;
-#[path = "../../fuzz/fuzz_targets/check/java.rs"]
-mod java;
+#[path = "../../fuzz/fuzz_targets/check/java_chain.rs"]
+mod java_chain;
+#[path = "../../fuzz/fuzz_targets/check/java_json.rs"]
+mod java_json;
+#[path = "../../fuzz/fuzz_targets/check/java_pattern.rs"]
+mod java_pattern;
 #[path = "../../fuzz/fuzz_targets/check/split.rs"]
 mod split;
 #[path = "../../fuzz/fuzz_targets/check/steps.rs"]
@@ -28,9 +32,9 @@ type Target = fn(&[u8]);
 const TARGETS: [(&str, Target); 16] = [
     ("checkpoint", checkpoint::check),
     ("config", config),
-    ("java_chain", java::chain),
-    ("java_json", java::json),
-    ("java_pattern", java::pattern),
+    ("java_chain", java_chain::check),
+    ("java_json", java_json::check),
+    ("java_pattern", java_pattern::check),
     ("parse_access", parse_access),
     ("parse_container", parse_container),
     ("parse_csv", parse_csv),

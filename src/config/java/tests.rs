@@ -358,6 +358,9 @@ fn the_state_dir_is_ours_to_name() {
     let state_dir = |keys: &str| parse_text("agent.json", &top(keys), &set).expect("a good file").state_dir;
     assert_eq!(state_dir(""), Path::new("/env"));
     assert_eq!(state_dir("\"headwater.stateDir\": \"/own\","), Path::new("/own"));
+    let relative = |_: &str| Some("state".to_owned());
+    let problems = parse_text("agent.json", &top(""), &relative).unwrap_err().to_string();
+    assert_eq!(problems, "agent.json: HEADWATER_STATE_DIR is not an absolute path; begin it with `/`");
 }
 
 #[test]
@@ -429,6 +432,8 @@ fn yaml(text: &str) -> String {
         assert_eq!(ours.source.poll_interval, java.source.poll_interval);
         assert_eq!(ours.framing.skip_header_lines, java.framing.skip_header_lines);
         assert_eq!(ours.framing.multiline.is_some(), java.framing.multiline.is_some());
+        assert_eq!(ours.framing.footer.is_some(), java.framing.footer.is_some());
+        assert_eq!(ours.framing.terminator, java.framing.terminator);
         assert_eq!(ours.limits, java.limits, "{yaml}");
     }
     yaml.split_once("state_dir").map_or_else(|| yaml.clone(), |(_, rest)| format!("state_dir{rest}"))
@@ -447,7 +452,7 @@ const MUCH_OF_IT: &str = r#"{
   "flows": [
     { "filePattern": "/var/log/it's ${a} [x]/app.log*", "kinesisStream": "web-logs", "initialPosition": "START_OF_FILE",
       "maxBufferAgeMillis": 5000, "maxBufferSizeRecords": 100, "maxBufferSizeBytes": 1048576, "skipHeaderLines": 1,
-      "partitionKeyOption": "DETERMINISTIC", "multiLineStartPattern": "^\\[", "minTimeBetweenFilePollsMillis": 500,
+      "partitionKeyOption": "DETERMINISTIC", "multiLineStartPattern": "^\\[", "fileFooterPattern": "-- end --", "minTimeBetweenFilePollsMillis": 500,
       "dataProcessingOptions": [ { "optionName": "SINGLELINE" } ] },
     { "filePattern": "/var/log/httpd/access_log", "deliveryStream": "access", "aggregatedRecordSizeBytes": 5000,
       "dataProcessingOptions": [ { "optionName": "LOGTOJSON", "logFormat": "COMBINEDAPACHELOG" } ] },
@@ -460,97 +465,98 @@ const MUCH_OF_IT: &str = r#"{
 #[test]
 fn the_yaml_says_the_same_and_what_is_different() {
     insta::assert_snapshot!(yaml(MUCH_OF_IT), @r#"
-    state_dir: /data/headwater
-    shutdown_timeout: 10000ms
-    # awsAccessKeyId and awsSecretAccessKey are not repeated here: put them into the environment (AWS_ACCESS_KEY_ID,
-    # AWS_SECRET_ACCESS_KEY) or a profile, or better, give the machine a role.
-    aws:
-      role_arn: 'arn:aws:iam::111122223333:role/logs'
-      external_id: x
-      session_name: AWSKinesisAgent
-      sts_endpoint_url: 'https://sts.eu-west-1.amazonaws.com'
-    metrics:
-      cloudwatch:
-        namespace: AWSKinesisAgent
-        interval: 30000ms
-        # The Java agent used this one whatever the machine's region is; without it, the region comes from AWS_REGION, the
-        # profile or the machine.
+state_dir: /data/headwater
+shutdown_timeout: 10000ms
+# awsAccessKeyId and awsSecretAccessKey are not repeated here: put them into the environment (AWS_ACCESS_KEY_ID,
+# AWS_SECRET_ACCESS_KEY) or a profile, or better, give the machine a role.
+aws:
+  role_arn: 'arn:aws:iam::111122223333:role/logs'
+  external_id: x
+  session_name: AWSKinesisAgent
+  sts_endpoint_url: 'https://sts.eu-west-1.amazonaws.com'
+metrics:
+  cloudwatch:
+    namespace: AWSKinesisAgent
+    interval: 30000ms
+    # The Java agent used this one whatever the machine's region is; without it, the region comes from AWS_REGION, the
+    # profile or the machine.
+    region: us-east-1
+flows:
+  - name: 'kinesis:web-logs:/var/log/it''s $${a} [x]/app.log*'
+    source:
+      # Every matching file is followed, not only the newest one. `**` in place of a folder matches any folders.
+      paths: '/var/log/it''s $\{a\} \[x\]/app.log*'
+      # Compressed files are not read as new ones; the rest of a followed file is read from them all the same.
+      exclude: ["*.[gG][zZ]", "*.[bB][zZ]2", "*.[zZ][iI][pP]", "*.xz", "*.zst", "*.lz4", "*.Z"]
+      start_at: beginning
+      skip_header_lines: 1
+      # A record waits for the line that ends it, at most `timeout`: a write in two steps does not cut it.
+      multiline: { start: '^\[', timeout: 2s, max_lines: 100000 }
+      footer: '-- end --'
+      # minTimeBetweenFilePollsMillis; changes are announced by the system, so this is for shares only.
+      poll_interval: 500ms
+    process:
+      - single_line: { join: '', trim: true }
+      - emit: raw
+    destination:
+      kinesis:
+        stream: web-logs
+        region: eu-west-1
+        endpoint_url: 'https://kinesis.eu-west-1.amazonaws.com'
+        # DETERMINISTIC: the MD5 of the record, not of everything that was read along with it.
+        partition_key: record_hash
+        # maxSendingThreads; here it is requests under way of this flow alone.
+        max_in_flight: 24
+    batch: { max_records: 100, max_bytes: 1048576B, max_age: 5000ms }
+  - name: 'fh:access:/var/log/httpd/access_log'
+    source:
+      # Every matching file is followed, not only the newest one. `**` in place of a folder matches any folders.
+      paths: /var/log/httpd/access_log
+      # Compressed files are not read as new ones; the rest of a followed file is read from them all the same.
+      exclude: ["*.[gG][zZ]", "*.[bB][zZ]2", "*.[zZ][iI][pP]", "*.xz", "*.zst", "*.lz4", "*.Z"]
+      start_at: end
+    process:
+      # Unlike COMBINEDAPACHELOG: also reads lines that it skipped, and `\"` in a quoted field is a quote.
+      # on_mismatch: drop, as there; `keep_raw` and `dead_letter` lose nothing.
+      - parse: { combined: {}, on_mismatch: drop, null_if: '-' }
+      - rename: { referrer: referer }
+      - emit: json
+    destination:
+      firehose:
+        stream: access
+        # The Java agent used this one whatever the machine's region is; without it, the region comes from AWS_REGION,
+        # the profile or the machine.
         region: us-east-1
-    flows:
-      - name: 'kinesis:web-logs:/var/log/it''s $${a} [x]/app.log*'
-        source:
-          # Every matching file is followed, not only the newest one. `**` in place of a folder matches any folders.
-          paths: '/var/log/it''s $\{a\} \[x\]/app.log*'
-          # Compressed files are not read as new ones; the rest of a followed file is read from them all the same.
-          exclude: ["*.[gG][zZ]", "*.[bB][zZ]2", "*.[zZ][iI][pP]", "*.xz", "*.zst", "*.lz4", "*.Z"]
-          start_at: beginning
-          skip_header_lines: 1
-          # A record waits for the line that ends it, at most `timeout`: a write in two steps does not cut it.
-          multiline: { start: '\A(?:\A\x{5B})', timeout: 2s, max_lines: 100000 }
-          # minTimeBetweenFilePollsMillis; changes are announced by the system, so this is for shares only.
-          poll_interval: 500ms
-        process:
-          - single_line: { join: '', trim: true }
-          - emit: raw
-        destination:
-          kinesis:
-            stream: web-logs
-            region: eu-west-1
-            endpoint_url: 'https://kinesis.eu-west-1.amazonaws.com'
-            # DETERMINISTIC: the MD5 of the record, not of everything that was read along with it.
-            partition_key: record_hash
-            # maxSendingThreads; here it is requests under way of this flow alone.
-            max_in_flight: 24
-        batch: { max_records: 100, max_bytes: 1048576B, max_age: 5000ms }
-      - name: 'fh:access:/var/log/httpd/access_log'
-        source:
-          # Every matching file is followed, not only the newest one. `**` in place of a folder matches any folders.
-          paths: /var/log/httpd/access_log
-          # Compressed files are not read as new ones; the rest of a followed file is read from them all the same.
-          exclude: ["*.[gG][zZ]", "*.[bB][zZ]2", "*.[zZ][iI][pP]", "*.xz", "*.zst", "*.lz4", "*.Z"]
-          start_at: end
-        process:
-          # Unlike COMBINEDAPACHELOG: also reads lines that it skipped, and `\"` in a quoted field is a quote.
-          # on_mismatch: drop, as there; `keep_raw` and `dead_letter` lose nothing.
-          - parse: { combined: {}, on_mismatch: drop, null_if: '-' }
-          - rename: { referrer: referer }
-          - emit: json
-        destination:
-          firehose:
-            stream: access
-            # The Java agent used this one whatever the machine's region is; without it, the region comes from AWS_REGION,
-            # the profile or the machine.
-            region: us-east-1
-            # Records are joined up to this size, and wait for each other no longer than batch.max_age.
-            aggregate: 5000B
-            # maxSendingThreads; here it is requests under way of this flow alone.
-            max_in_flight: 24
-        # maxBufferAgeMillis was not set, which meant up to 60 s; here a batch waits 1 s by default.
-      - name: 'fh:csv:/var/log/x.csv'
-        source:
-          # Every matching file is followed, not only the newest one. `**` in place of a folder matches any folders.
-          paths: /var/log/x.csv
-          # Compressed files are not read as new ones; the rest of a followed file is read from them all the same.
-          exclude: ["*.[gG][zZ]", "*.[bB][zZ]2", "*.[zZ][iI][pP]", "*.xz", "*.zst", "*.lz4", "*.Z"]
-          start_at: end
-          truncated_record_terminator: "...\n"
-        process:
-          # Unlike CSVTOJSON: a cell in quotes may hold the delimiter, and the quotes are taken off (RFC 4180).
-          - parse: { csv: { fields: [a, b], delimiter: '|' } }
-          # What follows read the JSON text that was made so far; here it adds to the fields.
-          # Unlike ADDMETADATA, `data` comes first, and fields of a record that was parsed are not put into it.
-          - add: { ts: "${now}", metadata: {"k":[1,"$${x}"]} }
-          - emit: json
-        destination:
-          firehose:
-            stream: csv
-            # The Java agent used this one whatever the machine's region is; without it, the region comes from AWS_REGION,
-            # the profile or the machine.
-            region: us-east-1
-            # maxSendingThreads; here it is requests under way of this flow alone.
-            max_in_flight: 24
-        # maxBufferAgeMillis was not set, which meant up to 60 s; here a batch waits 1 s by default.
-    "#);
+        # Records are joined up to this size, and wait for each other no longer than batch.max_age.
+        aggregate: 5000B
+        # maxSendingThreads; here it is requests under way of this flow alone.
+        max_in_flight: 24
+    # maxBufferAgeMillis was not set, which meant up to 60 s; here a batch waits 1 s by default.
+  - name: 'fh:csv:/var/log/x.csv'
+    source:
+      # Every matching file is followed, not only the newest one. `**` in place of a folder matches any folders.
+      paths: /var/log/x.csv
+      # Compressed files are not read as new ones; the rest of a followed file is read from them all the same.
+      exclude: ["*.[gG][zZ]", "*.[bB][zZ]2", "*.[zZ][iI][pP]", "*.xz", "*.zst", "*.lz4", "*.Z"]
+      start_at: end
+      truncated_record_terminator: "...\n"
+    process:
+      # Unlike CSVTOJSON: a cell in quotes may hold the delimiter, and the quotes are taken off (RFC 4180).
+      - parse: { csv: { fields: [a, b], delimiter: '|' } }
+      # What follows read the JSON text that was made so far; here it adds to the fields.
+      # Unlike ADDMETADATA, `data` comes first, and fields of a record that was parsed are not put into it.
+      - add: { ts: "${now}", metadata: {"k":[1,"$${x}"]} }
+      - emit: json
+    destination:
+      firehose:
+        stream: csv
+        # The Java agent used this one whatever the machine's region is; without it, the region comes from AWS_REGION,
+        # the profile or the machine.
+        region: us-east-1
+        # maxSendingThreads; here it is requests under way of this flow alone.
+        max_in_flight: 24
+    # maxBufferAgeMillis was not set, which meant up to 60 s; here a batch waits 1 s by default.
+"#);
 }
 
 #[test]

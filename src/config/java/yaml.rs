@@ -4,11 +4,12 @@
 use std::fmt::Write as _;
 
 use super::{
+    super::pattern,
     agent::{Agent, Flow, Metrics, Service, Stream},
-    build::{ARCHIVES, LAST_REGION, SESSION_NAME},
+    build::{ARCHIVES, LAST_REGION, SESSION_NAME, looking_at, whole_record},
     steps,
 };
-use crate::source::StartAt;
+use crate::{record::regex::Regex, source::StartAt};
 
 /// Lines at an indent.
 #[derive(Default)]
@@ -155,11 +156,15 @@ fn source(out: &mut Text, flow: &Flow) {
     if let Some(start) = &flow.multiline_start {
         multiline(out, start);
     }
-    if let Some(Ok(footer)) = flow.footer.as_deref().map(super::build::whole_record) {
-        out.line(6, &format!("footer: {}", quoted(footer.as_str())));
+    if let Some(footer) = &flow.footer {
+        // Read as a whole there and here, so its beginning and end need no anchors.
+        match readable(footer).map(|_| footer.clone()).or_else(|| linear(whole_record(footer))) {
+            Some(footer) => out.line(6, &format!("footer: {}", quoted(&footer))),
+            None => out.comment(6, &format!("fileFooterPattern {} cannot be written here.", quoted(footer))),
+        }
     }
     if let Some(terminator) = &flow.terminator {
-        out.line(6, &format!("truncated_record_terminator: {}", escaped(terminator)));
+        out.line(6, &format!("truncated_record_terminator: {}", quoted(terminator)));
     }
     if flow.poll_interval.is_some() {
         out.comment(
@@ -170,19 +175,30 @@ fn source(out: &mut Text, flow: &Flow) {
     }
 }
 
-/// Text in the quotes that know escapes.
-fn escaped(text: &str) -> String {
-    let text = serde_json::to_string(text).expect("text is always JSON");
-    text.replace("${", "$${")
+/// The pattern as it was written, where that means the same here (but that `\d` and its like know all of Unicode).
+fn readable(java: &str) -> Option<String> {
+    const OTHERWISE: [&str; 10] = ["&&", "(?", "++", "*+", "?+", "}+", "\\Q", "\\p", "\\P", "\\0"];
+    let nested = java.matches('[').count() > 1 && java.contains("[[");
+    let text = if java.starts_with('^') && !java.contains('|') { java.to_owned() } else { format!("^(?:{java})") };
+    let same = !nested && !OTHERWISE.iter().any(|other| java.contains(other));
+    (same && pattern::regex(&text).is_ok()).then_some(text)
+}
+
+/// The pattern as it was translated, if our YAML can say it.
+fn linear(translated: Result<Regex, String>) -> Option<String> {
+    translated.ok().filter(|regex| matches!(regex, Regex::Linear(_))).map(|regex| regex.as_str().to_owned())
 }
 
 fn multiline(out: &mut Text, start: &str) {
-    let Ok(start) = super::build::looking_at(start) else { return };
+    let Some(start) = readable(start).or_else(|| linear(looking_at(start))) else {
+        out.comment(6, &format!("multiLineStartPattern {} cannot be written here.", quoted(start)));
+        return;
+    };
     out.comment(
         6,
         "A record waits for the line that ends it, at most `timeout`: a write in two steps does not cut it.",
     );
-    out.line(6, &format!("multiline: {{ start: {}, timeout: 2s, max_lines: 100000 }}", quoted(start.as_str())));
+    out.line(6, &format!("multiline: {{ start: {}, timeout: 2s, max_lines: 100000 }}", quoted(&start)));
 }
 
 fn destination(out: &mut Text, agent: &Agent, flow: &Flow) {

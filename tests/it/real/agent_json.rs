@@ -79,6 +79,41 @@ fn header_lines_are_left_out_of_every_file_and_lines_are_joined_to_records() {
 }
 
 #[test]
+fn a_footer_ends_what_was_read_so_far_and_what_is_appended_later_is_read() {
+    let (site, kinesis) = (Site::new(), Kinesis::start());
+    let flow = "\"filePattern\": \"@/app.log\", \"kinesisStream\": \"logs\", \"fileFooterPattern\": \"E.F\"";
+    configure(&site, &endpoint(&kinesis), &[flow]);
+    append(&site.log("app.log"), "a\nb\n  EOF\t\nc\n");
+    Agent::once(&site, SOON);
+    append(&site.log("app.log"), "d\n");
+    Agent::once(&site, SOON);
+    assert_exactly(&kinesis.see(Ledger::data), &["a\n", "b\n", "d\n"]);
+}
+
+#[test]
+fn a_record_that_is_too_long_ends_with_the_terminator_and_divides_no_character() {
+    let long = format!("{}\n", "é".repeat(700_000));
+    for stream in ["kinesisStream", "deliveryStream"] {
+        let (site, kinesis) = (Site::new(), Kinesis::start());
+        let flow = format!(
+            "\"filePattern\": \"@/app.log\", \"{stream}\": \"logs\", \"truncatedRecordTerminator\": \"<T>\\n\""
+        );
+        configure(&site, &endpoint(&kinesis), &[&flow]);
+        append(&site.log("app.log"), format!("{long}next\n"));
+        Agent::once(&site, SOON);
+        kinesis.see(|l| {
+            assert!(l.violations.is_empty(), "{:?}", l.violations);
+            let data = l.data();
+            let cut = data.iter().find(|record| record.len() > 5).expect("the long record");
+            let text = std::str::from_utf8(cut).expect("whole characters");
+            let kept = text.strip_suffix("<T>\n").expect("the terminator");
+            assert!(long.starts_with(kept) && cut.len() > 1_000_000, "{} bytes", cut.len());
+            assert!(data.contains(&b"next\n".to_vec()) && data.len() == 2);
+        });
+    }
+}
+
+#[test]
 fn every_file_that_matches_is_followed_at_once() {
     let (site, kinesis) = (Site::new(), Kinesis::start());
     configure(&site, &endpoint(&kinesis), &["\"filePattern\": \"@/*.log\", \"kinesisStream\": \"logs\""]);

@@ -13,7 +13,7 @@ use crate::support::{
 /// An example: a log with its text, and what the stream then holds (`@` stands for the logs' folder).
 type Case = (&'static str, &'static [(&'static str, &'static str)], &'static [&'static str]);
 
-const CASES: [Case; 8] = [
+const CASES: [Case; 10] = [
     (
         "agent.json",
         &[("app/app.log", "one\n"), ("app/orders.csv", "7,tea,1.50\n")],
@@ -40,6 +40,14 @@ const CASES: [Case; 8] = [
         ],
     ),
     (
+        "csv-to-json.yaml",
+        &[("orders/a.csv", "ordered,item,quantity,price\n2026-11-20 10:00:00,\"tea, green\",2,1.50\n1,2,3,4,5\n")],
+        &[concat!(
+            r#"{"ordered":"2026-11-20T10:00:00+01:00","item":"tea, green","quantity":2,"price":1.50,"file":"a.csv"}"#,
+            "\n"
+        )],
+    ),
+    (
         "java-multiline.yaml",
         &[("billing/a.log", "2026-11-20 10:00:00,1 ERROR boom\n\tat x.Y\n2026-11-20 10:00:01,2 INFO fine\n")],
         &["boom\\n\\tat x.Y", "\"level\":\"INFO\",\"message\":\"fine\",\"service\":\"billing\""],
@@ -63,6 +71,17 @@ const CASES: [Case; 8] = [
         &[("nginx/site/access.log", "::1 - - [20/Nov/2026:10:00:00 +0000] \"GET / HTTP/1.1\" 200 5 \"-\" \"curl\"\n")],
         &["\"request\":\"GET / HTTP/1.1\",\"response\":\"200\",\"bytes\":\"5\",\"referrer\":\"-\",\"agent\":\"curl\""],
     ),
+    (
+        "syslog.yaml",
+        &[
+            ("syslog", "Oct 11 22:14:15 web-1 su[7]: 'su root' failed\nOct 11 22:14:16 web-1 CRON[8]: (root) CMD\n"),
+            ("auth.log", "Oct 11 22:14:17 web-1 sshd[9]: hello\n"),
+        ],
+        &[
+            "-10-11T22:14:15Z\",\"hostname\":\"web-1\",\"program\":\"su\",\"processid\":\"7\",\"message\":\"'su root' failed\"}\n",
+            "-10-11T22:14:17Z\",\"hostname\":\"web-1\",\"program\":\"sshd\",\"processid\":\"9\",\"message\":\"hello\"}\n",
+        ],
+    ),
     ("quickstart-stdout.yaml", &[("app.log", "one\ntwo\n")], &["one\n", "two\n"]),
 ];
 
@@ -84,7 +103,7 @@ fn adapted(site: &Site, text: &str) -> String {
     let logs = logs.trim_end_matches('/');
     let keep = |line: &&str| !["state_dir:", "role_arn:", "external_id:"].iter().any(|k| line.trim().starts_with(k));
     let text = text.lines().filter(keep).collect::<Vec<_>>().join("\n");
-    let text = text.replace("/var/spool/sensors", &format!("{logs}/sensors")).replace("/var/log", logs);
+    let text = text.replace("/var/spool", logs).replace("/var/log", logs);
     // What is not YAML gets its state directory from the environment.
     let state_dir =
         if text.starts_with("//") { String::new() } else { format!("state_dir: {}\n", site.state_dir().display()) };
