@@ -53,7 +53,7 @@ impl Counts {
             sent_records: counters.sent_records.get(),
             put_units: counters.put_units.get(),
             rounded_bytes: counters.rounded_bytes.get(),
-            skipped: counters.dropped.get(),
+            skipped: counters.left_out(),
             mismatched: counters.mismatched.get(),
             dead_lettered: counters.dead_lettered.get(),
             throttled: counters.throttled.get(),

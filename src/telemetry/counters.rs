@@ -68,3 +68,12 @@ pub struct FlowCounters {
     /// The requests one by one, as far as nobody took them yet.
     pub calls: Calls,
 }
+
+impl FlowCounters {
+    /// Records that were read and, as the configuration wants, not sent: they did not match, or a filter, a footer or a limit
+    /// left them out.
+    #[must_use]
+    pub fn left_out(&self) -> u64 {
+        self.dropped.get() + self.skipped.get() + self.over_limit.get()
+    }
+}

@@ -131,7 +131,7 @@ impl Group {
 
     fn totals(&self) -> Totals {
         self.flows.iter().fold(Totals::default(), |sum, flow| Totals {
-            skipped: sum.skipped + flow.counters.dropped.get(),
+            skipped: sum.skipped + flow.counters.left_out(),
             truncated: sum.truncated + flow.counters.truncated.get(),
             dead_lettered: sum.dead_lettered + flow.counters.dead_lettered.get(),
         })
@@ -171,7 +171,8 @@ mod tests {
         a.counters.calls.record(10, Answer::Taken { sent: 9, bytes: 900, errors: 1 });
         b.counters.calls.record(4, Answer::Failed);
         a.counters.dropped.add(3);
-        b.counters.dropped.add(4);
+        b.counters.skipped.add(3);
+        b.counters.over_limit.add(1);
         b.counters.dead_lettered.add(1);
         a.status.set_files(1, 100, Duration::from_secs(5));
         b.status.set_files(2, 10, Duration::from_secs(7));

@@ -58,3 +58,43 @@ fn a_metadata_service_that_never_answers_holds_up_the_start_for_a_second_at_most
     // A second of it is the wait; the rest is for a busy machine.
     assert!(took < Duration::from_secs(8), "{took:?}");
 }
+
+/// The first record that a flow delivers where `imds` is the metadata service.
+fn first_record(site: &Site, kinesis: &Kinesis, imds: &Imds) -> String {
+    Writer::new(&site.log("app.log"), "e").lines(1);
+    let mut once = command(site, &["run", "--once"]);
+    imds.serve(&mut once);
+    let mut agent = Agent::start(site, once);
+    expect("the agent to end", SOON, || !agent.alive());
+    kinesis.see(|ledger| String::from_utf8_lossy(&ledger.data()[0]).into_owned())
+}
+
+#[test]
+fn a_record_says_which_instance_it_comes_from_and_null_outside() {
+    let step = r#"add: { id: "${ec2.instance_id}", where: "in ${ec2.region}" }"#;
+    for (imds, id) in
+        [(Imds::start("i-0123456789abcdef0"), "\"id\":\"i-0123456789abcdef0\""), (Imds::absent(), "\"id\":null")]
+    {
+        let (site, kinesis) = (Site::new(), Kinesis::start());
+        site.configure(&Yaml::new("app.log", &kinesis.url()).step(step));
+        let record = first_record(&site, &kinesis, &imds);
+        assert!(record.contains(id) && record.contains("\"where\":\"in "), "{record}");
+    }
+}
+
+#[test]
+fn the_java_agents_converter_adds_the_instance_to_a_json_record() {
+    let (site, kinesis, imds) = (Site::new(), Kinesis::start(), Imds::start("i-0123456789abcdef0"));
+    let json = format!(
+        r#"{{ "headwater.stateDir": "{}", "kinesis.endpoint": "{}", "kinesis.region": "eu-west-1", "cloudwatch.emitMetrics": false,
+             "flows": [ {{ "filePattern": "{}", "kinesisStream": "s", "initialPosition": "START_OF_FILE",
+               "dataProcessingOptions": [ {{ "optionName": "CSVTOJSON", "customFieldNames": ["line"] }},
+                                          {{ "optionName": "ADDEC2METADATA", "logFormat": "SYSLOG" }} ] }} ] }}"#,
+        site.state_dir().display(),
+        kinesis.url(),
+        site.log("app.log").display()
+    );
+    site.configure_raw(&json);
+    let record = first_record(&site, &kinesis, &imds);
+    assert!(record.contains("\"instanceId\":\"i-0123456789abcdef0\"") && record.starts_with("{\"line\":"), "{record}");
+}
