@@ -61,6 +61,31 @@ impl fmt::Display for RecordId {
     }
 }
 
+impl RecordId {
+    /// Length of [`Self::random_key`] in bytes.
+    pub const RANDOM_KEY: usize = 10;
+
+    /// A partition key that looks random and is drawn from the id alone: letters and digits.
+    #[must_use]
+    pub fn random_key(self) -> [u8; Self::RANDOM_KEY] {
+        const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
+        let mut seed = [0; 24];
+        seed[..8].copy_from_slice(&self.generation.0.to_le_bytes());
+        seed[8..16].copy_from_slice(&self.span.start.to_le_bytes());
+        seed[16..].copy_from_slice(&self.span.end.to_le_bytes());
+        let mut hash = xxhash_rust::xxh3::xxh3_64(&seed);
+        [(); Self::RANDOM_KEY].map(|()| {
+            let digit = DIGITS[usize::try_from(hash % 36).expect("less than 36")];
+            hash /= 36;
+            digit
+        })
+    }
+}
+
+/// A part of the hash space by which chosen partition keys are told apart: see `deliver::slot`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+pub struct Slot(pub u8);
+
 /// Number of a batch within one run of one flow, counted from 0 in the order batches were opened.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct BatchId(pub u64);
@@ -72,7 +97,7 @@ pub struct FileRef {
     pub path: Arc<Path>,
 }
 
-/// One record inside a batch's `data`.
+/// One record inside a batch's `data`: what the destination counts as one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RecordRef {
     /// Range `[from, to)` of the record in `Batch::data`.
@@ -80,10 +105,60 @@ pub struct RecordRef {
     pub to: u32,
     /// Index into `Batch::files`.
     pub file: u32,
-    /// Where in the file it came from, its line end included.
+    /// Where in the file it came from, its line end included. Where records were joined by slot, those of other slots
+    /// lie in between.
     pub span: Span,
     /// How many records of the file it holds: 1, or more where they were joined for the destination.
     pub count: u32,
+    /// Index into `Batch::parts` of the first of them.
+    pub part: u32,
+    /// Index into `Batch::keys` of its first key, where keys are chosen.
+    pub key: u32,
+    /// The slot that its keys share, where slots matter.
+    pub slot: Option<Slot>,
+    /// What it is to the destination, in bytes: the data as it is sent, and the partition key.
+    pub size: u32,
+}
+
+/// One record of a file, as a part of a record of the batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Where in `Batch::data` it ends; it begins where the one before it ends.
+    pub to: u32,
+    /// Index of its key among those of the record.
+    pub key: u32,
+}
+
+/// The partition keys of a batch, record by record.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Keys {
+    text: String,
+    ends: Vec<u32>,
+}
+
+impl Keys {
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> u32 {
+        u32::try_from(self.ends.len()).expect("a batch is not that long")
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    pub fn push(&mut self, key: &str) {
+        self.text.push_str(key);
+        self.ends.push(u32::try_from(self.text.len()).expect("a batch's keys stay below 4 GiB"));
+    }
+
+    #[must_use]
+    pub fn get(&self, index: u32) -> Option<&str> {
+        let to = *self.ends.get(index as usize)?;
+        let from = index.checked_sub(1).map_or(0, |before| self.ends[before as usize]);
+        Some(&self.text[from as usize..to as usize])
+    }
 }
 
 /// A record that cannot be delivered as it is, with the reason in words for the operator.
@@ -104,6 +179,10 @@ pub struct Batch {
     pub id: BatchId,
     pub files: Vec<FileRef>,
     pub records: Vec<RecordRef>,
+    /// The records of files that these hold, in the order of `data`.
+    pub parts: Vec<Part>,
+    /// Chosen partition keys; none where keys are random.
+    pub keys: Keys,
     pub data: Vec<u8>,
     /// Records that processing already gave up: written to the dead letters before the batch settles.
     pub dead: Vec<DeadLetter>,
@@ -122,6 +201,29 @@ impl Batch {
     pub fn record_id(&self, index: usize) -> RecordId {
         let r = &self.records[index];
         RecordId { generation: self.files[r.file as usize].generation, span: r.span }
+    }
+
+    /// The chosen partition key of record `index`: the first of its keys.
+    #[must_use]
+    pub fn key(&self, index: usize) -> Option<&str> {
+        self.keys.get(self.records[index].key)
+    }
+
+    /// All chosen keys of record `index`.
+    pub fn keys(&self, index: usize) -> impl Iterator<Item = &str> {
+        let end = self.records.get(index + 1).map_or(self.keys.len(), |next| next.key);
+        (self.records[index].key..end).filter_map(|key| self.keys.get(key))
+    }
+
+    /// The records of files that record `index` holds, each with the index of its key among those of the record.
+    pub fn parts(&self, index: usize) -> impl Iterator<Item = (u32, &[u8])> {
+        let record = &self.records[index];
+        let parts = &self.parts[record.part as usize..][..record.count as usize];
+        parts.iter().scan(record.from as usize, |from, part| {
+            let data = &self.data[*from..part.to as usize];
+            *from = part.to as usize;
+            Some((part.key, data))
+        })
     }
 
     /// How many records of files these hold together: what counters and people count.
@@ -274,6 +376,23 @@ mod tests {
         ] {
             assert_eq!(file_name(flow), name);
         }
+    }
+
+    #[test]
+    fn a_random_key_never_changes_between_versions() {
+        let id = RecordId { generation: Generation(1), span: Span { start: 2, end: 3 } };
+        assert_eq!(id.random_key(), *b"ctarwyta6x");
+    }
+
+    #[test]
+    fn random_keys_spread_evenly_over_the_first_character() {
+        let mut counts = [0u32; 256];
+        for start in 0..36_000 {
+            let id = RecordId { generation: Generation(9), span: Span { start, end: start + 100 } };
+            counts[usize::from(id.random_key()[0])] += 1;
+        }
+        let used: Vec<_> = counts.into_iter().filter(|c| *c > 0).collect();
+        assert!(used.len() == 36 && used.iter().all(|c| (850..1150).contains(c)), "{used:?}");
     }
 
     #[test]

@@ -44,23 +44,9 @@ fn static_keys(r: &mut Reader<'_>, map: &Map<'_>) -> Option<StaticKeys> {
             r.problem_at(map.at, &join(&map.key, needed), text);
         }
     }
-    let [access_key_id, secret_access_key, session_token] = NAMES.map(|name| secret(r, &map.get(name)?));
+    let [access_key_id, secret_access_key, session_token] =
+        NAMES.map(|name| r.secret(&map.get(name)?, "leave it to the SDK's chain, or write `${NAME}`"));
     Some(StaticKeys { access_key_id: access_key_id?, secret_access_key: secret_access_key?, session_token })
-}
-
-/// Reads a secret: it is shown in no message.
-fn secret(r: &mut Reader<'_>, value: &Value<'_>) -> Option<String> {
-    let expanded = r.expanded(value)?;
-    if expanded.text.is_empty() {
-        r.problem(value, "is empty; write a value, or remove the key");
-        return None;
-    }
-    if !expanded.all_env {
-        let text = "is written in the file, where whoever reads the file reads it; \
-                    leave it to the SDK's chain, or write `${NAME}`";
-        r.warning(value, text);
-    }
-    Some(expanded.text)
 }
 
 /// Reads the AWS keys of a destination; what it does not say is as in `defaults`.

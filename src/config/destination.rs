@@ -3,21 +3,35 @@
 use super::{
     aws::{is_account, is_lower_or_dash, of_service, region},
     keys,
-    read::{Map, Reader, Value, choose},
+    kinesis::{Flow, consumers, keeps_order, of_delivery, partition_key},
+    read::{Map, Reader, Value},
     value,
 };
 use crate::{
     aws::Aws,
-    deliver::{Aggregate, Destination, Firehose, Kinesis, PartitionKey},
+    deliver::{Aggregate, Destination, Firehose, Kinesis, MAX_FIREHOSE_RECORD, MAX_KINESIS_RECORD},
+    record::key,
 };
 
+/// What a flow writes to, and how its records' keys are chosen, if they are.
+pub(super) struct Target {
+    pub(super) destination: Destination,
+    pub(super) key: Option<key::Options>,
+}
+
+impl From<Destination> for Target {
+    fn from(destination: Destination) -> Self {
+        Self { destination, key: None }
+    }
+}
+
 /// Reads `destination:`.
-pub(super) fn destination(r: &mut Reader<'_>, value: &Value<'_>, defaults: &Aws) -> Option<Destination> {
+pub(super) fn destination(r: &mut Reader<'_>, value: &Value<'_>, defaults: &Aws, flow: Flow<'_>) -> Option<Target> {
     let map = r.map(value, &keys::DESTINATION)?;
     let written = map.present(keys::DESTINATION.keys);
-    let kinesis = map.get("kinesis").map(|value| kinesis(r, &value, defaults));
-    let stdout = map.get("stdout").map(|value| r.map(&value, &keys::STDOUT).map(|_| Destination::Stdout));
-    let firehose = map.get("firehose").map(|value| firehose(r, &value, defaults));
+    let kinesis = map.get("kinesis").map(|value| kinesis(r, &value, defaults, flow));
+    let stdout = map.get("stdout").map(|value| r.map(&value, &keys::STDOUT).map(|_| Destination::Stdout.into()));
+    let firehose = map.get("firehose").map(|value| firehose(r, &value, defaults).map(Target::from));
     match written.len() {
         // An unknown key alone was reported already.
         0 if !map.is_empty() => None,
@@ -33,35 +47,24 @@ pub(super) fn destination(r: &mut Reader<'_>, value: &Value<'_>, defaults: &Aws)
     }
 }
 
-fn kinesis(r: &mut Reader<'_>, value: &Value<'_>, defaults: &Aws) -> Option<Destination> {
+fn kinesis(r: &mut Reader<'_>, value: &Value<'_>, defaults: &Aws, flow: Flow<'_>) -> Option<Target> {
     let map = r.map(value, &keys::KINESIS)?;
     let stream = stream(r, &map, &KINESIS);
     let aws = of_service(r, &map, defaults);
-    let partition_key = map.get("partition_key").and_then(|value| partition_key(r, &value));
-    r.key(&map, "aggregate", |text| {
-        let not_yet = || "is not available in this version; write false, or remove the key".to_owned();
-        if value::boolean(text)? { Err(not_yet()) } else { Ok(()) }
-    });
-    let max_in_flight = max_in_flight(r, &map);
-    let partition_key = partition_key.unwrap_or(PartitionKey::Random);
-    Some(Destination::Kinesis(Box::new(Kinesis { stream: stream?, aws, partition_key, max_in_flight })))
-}
-
-fn partition_key(r: &mut Reader<'_>, value: &Value<'_>) -> Option<PartitionKey> {
-    const KEYS: [(&str, PartitionKey); 2] =
-        [("random", PartitionKey::Random), ("record_hash", PartitionKey::RecordMd5)];
-    if !value.is_scalar() {
-        r.problem(value, "a key from a field is not available in this version; write random or record_hash");
-        return None;
-    }
-    r.value(value, |text| choose(text, &KEYS))
+    let key = map.get("partition_key").and_then(|value| partition_key(r, &value, flow));
+    let aggregate = map.get("aggregate").and_then(|value| aggregate(r, &value, Aggregate::KPL, MAX_KINESIS_RECORD));
+    let keeps_order = keeps_order(r, &map, key.as_ref());
+    consumers(r, &map, aggregate.is_some());
+    let (partition_key, max_in_flight) = (of_delivery(key.as_ref()), max_in_flight(r, &map));
+    let kinesis = Kinesis { stream: stream?, aws, partition_key, aggregate, keeps_order, max_in_flight };
+    Some(Target { destination: Destination::Kinesis(Box::new(kinesis)), key })
 }
 
 fn firehose(r: &mut Reader<'_>, value: &Value<'_>, defaults: &Aws) -> Option<Destination> {
     let map = r.map(value, &keys::FIREHOSE)?;
     let stream = stream(r, &map, &FIREHOSE);
     let aws = of_service(r, &map, defaults);
-    let aggregate = map.get("aggregate").and_then(|value| aggregate(r, &value));
+    let aggregate = map.get("aggregate").and_then(|value| aggregate(r, &value, Aggregate::LINES, MAX_FIREHOSE_RECORD));
     let add_newline = r.key(&map, "add_newline", value::boolean);
     if let (Some(written), Some(false), Some(_)) = (map.get("add_newline"), add_newline, aggregate) {
         r.warning(&written, "has no effect with `aggregate`: lines that are joined need their ends");
@@ -71,9 +74,8 @@ fn firehose(r: &mut Reader<'_>, value: &Value<'_>, defaults: &Aws) -> Option<Des
 }
 
 /// `true`, `false`, a size, or a mapping. What is wrong was reported.
-fn aggregate(r: &mut Reader<'_>, value: &Value<'_>) -> Option<Aggregate> {
-    let usual = Aggregate::default();
-    let size = |text: &str| value::size(text, &(1..=usual.max_bytes));
+fn aggregate(r: &mut Reader<'_>, value: &Value<'_>, usual: Aggregate, most: usize) -> Option<Aggregate> {
+    let size = |text: &str| value::size(text, &(1..=most));
     if value.is_scalar() {
         let read = |text: &str| match text {
             "true" => Ok(Some(usual)),
@@ -88,7 +90,7 @@ fn aggregate(r: &mut Reader<'_>, value: &Value<'_>) -> Option<Aggregate> {
     let max_bytes = r.key(&map, "max_bytes", size).unwrap_or(usual.max_bytes);
     let max_records = r.key(&map, "max_records", |text| value::integer(text, &(1..=1_000_000)));
     let max_records = max_records.and_then(|n| u32::try_from(n).ok()).unwrap_or(usual.max_records);
-    Some(Aggregate { max_bytes, max_records })
+    Some(Aggregate { max_bytes, max_records, ..usual })
 }
 
 fn max_in_flight(r: &mut Reader<'_>, map: &Map<'_>) -> usize {
@@ -149,7 +151,10 @@ pub(super) fn stream_name(text: &str, service: &Service) -> Result<String, Strin
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Config, parse_text};
+    use crate::{
+        config::{Config, parse_text},
+        deliver::PartitionKey,
+    };
 
     fn read(aws: &str, destination: &str) -> Result<Config, String> {
         let text = format!(
@@ -190,7 +195,8 @@ mod tests {
             ("{ max_records: 500 }", Some((1_024_000, 500))),
             ("{ max_bytes: 100KiB, max_records: 2 }", Some((102_400, 2))),
         ] {
-            let expected = expected.map(|(max_bytes, max_records)| Aggregate { max_bytes, max_records });
+            let expected =
+                expected.map(|(max_bytes, max_records)| Aggregate { max_bytes, max_records, ..Aggregate::LINES });
             let shape = good(&format!("firehose: {{ stream: a, aggregate: {written} }}")).shape();
             assert_eq!((shape.aggregate, shape.newline), (expected, true), "{written}");
         }
@@ -225,12 +231,91 @@ mod tests {
         bad("kinesis: { stream: 'arn:aws:firehose:eu-west-1:111122223333:deliverystream/web' }");
     }
 
+    fn of_kinesis(more: &str) -> (Kinesis, Config) {
+        let destination = format!("kinesis: {{ stream: a, {more} }}");
+        let config = read("", &destination).unwrap_or_else(|problems| panic!("{more}: {problems}"));
+        let Destination::Kinesis(kinesis) = &config.flows[0].destination else { panic!("{config:?}") };
+        (Kinesis::clone(kinesis), config)
+    }
+
     #[test]
-    fn the_hash_of_a_record_is_longer_than_a_random_key() {
-        let [random, hash] =
-            ["random", "record_hash"].map(|key| good(&format!("kinesis: {{ stream: a, partition_key: {key} }}")));
-        assert_eq!((random.shape().overhead, random.max_record_bytes()), (10, (1 << 20) - 10));
-        assert_eq!((hash.shape().overhead, hash.max_record_bytes()), (32, (1 << 20) - 32));
+    fn a_key_takes_its_room_from_the_record() {
+        for (key, bytes, chosen) in [
+            ("random", 10, false),
+            ("record_hash", 32, true),
+            ("{ constant: four }", 4, true),
+            ("{ constant: é }", 2, true),
+            ("{ template: '${host}-${flow}', on_missing: dead_letter }", 768, true),
+        ] {
+            let (kinesis, config) = of_kinesis(&format!("partition_key: {key}"));
+            let expected = if chosen { PartitionKey::Chosen { max_bytes: bytes } } else { PartitionKey::Random };
+            assert_eq!(kinesis.partition_key, expected);
+            let destination = &config.flows[0].destination;
+            assert_eq!((destination.shape().overhead, destination.max_record_bytes()), (bytes, (1 << 20) - bytes));
+            assert_eq!(config.flows[0].framing.max_record, (1 << 20) - bytes);
+        }
+    }
+
+    #[test]
+    fn order_needs_slots_and_is_off_unless_asked_for() {
+        for (more, keeps_order) in [("", false), ("order: none", false), ("order: per_key", true)] {
+            let (kinesis, config) = of_kinesis(&format!("partition_key: record_hash, {more}"));
+            let shape = config.flows[0].destination.shape();
+            assert_eq!((kinesis.keeps_order, shape.slots), (keeps_order, keeps_order), "{more}");
+        }
+    }
+
+    #[test]
+    fn a_stream_joins_records_as_the_producer_library_does() {
+        for (written, expected) in [
+            ("false", None),
+            ("true", Some((51_200, u32::MAX))),
+            ("1MiB", Some((1 << 20, u32::MAX))),
+            ("{ max_bytes: 25KiB, max_records: 2 }", Some((25_600, 2))),
+        ] {
+            let expected =
+                expected.map(|(max_bytes, max_records)| Aggregate { max_bytes, max_records, ..Aggregate::KPL });
+            for (key, slots) in [("random", false), ("record_hash", expected.is_some())] {
+                let (kinesis, config) = of_kinesis(&format!("aggregate: {written}, partition_key: {key}"));
+                assert_eq!(kinesis.aggregate, expected, "{written}");
+                let shape = config.flows[0].destination.shape();
+                assert_eq!((shape.aggregate, shape.newline, shape.slots), (expected, false, slots), "{written}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_keys_is_said_with_a_remedy() {
+        insta::assert_snapshot!(bad("kinesis: { stream: a, partition_key: md5 }"), @r#"a.yaml:6:44: flows[0].destination.kinesis.partition_key: "md5" is not known; write random, record_hash, or a mapping with field, template or constant"#);
+        insta::assert_snapshot!(bad("kinesis: { stream: a, partition_key: { constant: '' } }"), @r#"a.yaml:6:56: flows[0].destination.kinesis.partition_key.constant: "" is no key; it has 1 to 256 characters"#);
+        insta::assert_snapshot!(bad("kinesis: { stream: a, partition_key: { field: client } }"), @"a.yaml:6:53: flows[0].destination.kinesis.partition_key.field: names a field, but no step of `process` finds any; add one, like `- parse: json`");
+        insta::assert_snapshot!(bad("kinesis: { stream: a, partition_key: { field: '', on_missing: keep, x: 1 } }"), @r#"
+        a.yaml:6:53: flows[0].destination.kinesis.partition_key.field: "" is no name of a field; write one
+        a.yaml:6:69: flows[0].destination.kinesis.partition_key.on_missing: "keep" is not known; write random or drop or dead_letter
+        a.yaml:6:75: flows[0].destination.kinesis.partition_key.x: unknown key; known here: field, template, constant, on_missing
+        "#);
+        insta::assert_snapshot!(bad("kinesis: { stream: a, partition_key: { template: '${fields.user}-${hots}' } }"), @"a.yaml:6:56: flows[0].destination.kinesis.partition_key.template: unknown variable `${hots}`; did you mean `${host}`?");
+        insta::assert_snapshot!(bad("kinesis: { stream: a, partition_key: { template: '${fields.user}' } }"), @"a.yaml:6:56: flows[0].destination.kinesis.partition_key.template: names a field, but no step of `process` finds any; add one, like `- parse: json`");
+        insta::assert_snapshot!(bad("kinesis: { stream: a, partition_key: {} }"), @"a.yaml:6:44: flows[0].destination.kinesis.partition_key: names no single source of keys; write exactly one of field, template and constant");
+        insta::assert_snapshot!(bad("kinesis: { stream: a, partition_key: { field: a, constant: b } }"), @"a.yaml:6:44: flows[0].destination.kinesis.partition_key: names no single source of keys; write exactly one of field, template and constant");
+        insta::assert_snapshot!(bad("kinesis: { stream: a, aggregate: { max_bytes: 2MiB } }"), @r#"a.yaml:6:53: flows[0].destination.kinesis.aggregate.max_bytes: "2MiB" is out of range; it must be 1B to 1MiB"#);
+        insta::assert_snapshot!(bad("kinesis: { stream: a, order: per_key }"), @"a.yaml:6:36: flows[0].destination.kinesis.order: needs keys to keep the order of, and random ones are all different; write a `partition_key` with a field, a template or a constant, or remove the key");
+        insta::assert_snapshot!(bad("kinesis: { stream: a, order: per_shard }"), @r#"a.yaml:6:36: flows[0].destination.kinesis.order: "per_shard" is not known; write none or per_key"#);
+        insta::assert_snapshot!(bad("kinesis: { stream: a, consumers: [kcl, spark] }"), @r#"a.yaml:6:46: flows[0].destination.kinesis.consumers[1]: "spark" is not known; write kcl or firehose or beam or flink_legacy or flink or lambda or sdk or pinot or fluentd or logstash"#);
+    }
+
+    #[test]
+    fn a_consumer_that_cannot_open_aggregates_is_warned_of() {
+        let warnings = |aggregate: bool, consumers: &str| {
+            of_kinesis(&format!("aggregate: {aggregate}, consumers: {consumers}")).1.warnings
+        };
+        assert_eq!(warnings(true, "[kcl, firehose, beam, flink_legacy]"), Vec::<String>::new());
+        assert_eq!(warnings(false, "[lambda, sdk]"), Vec::<String>::new());
+        insta::assert_snapshot!(warnings(true, "[kcl, lambda, flink]").join("\n"), @r#"
+        a.yaml:6:63: flows[0].destination.kinesis.consumers[1]: lambda does not open aggregated records by itself; let the function take them apart with the aws-kinesis-agg library, or write `aggregate: false`
+        a.yaml:6:71: flows[0].destination.kinesis.consumers[2]: flink does not open aggregated records by itself; give its KinesisStreamsSource a schema that takes them apart, or write `aggregate: false`
+        "#);
+        assert_eq!(warnings(true, "pinot").len(), 1);
     }
 
     #[test]
@@ -265,6 +350,10 @@ mod tests {
             ("kinesis: { stream: a, sts_endpoint_url: 'https://sts' }".to_owned(), "kinesis.sts_endpoint_url"),
             (format!("kinesis: {{ stream: '{arn}', region: us-east-1 }}"), "kinesis.region"),
             ("firehose: { stream: a, aggregate: true, add_newline: false }".to_owned(), "firehose.add_newline"),
+            (
+                "kinesis: { stream: a, partition_key: { constant: a, on_missing: drop } }".to_owned(),
+                "kinesis.partition_key.on_missing",
+            ),
         ] {
             let warnings = read("", &destination).unwrap().warnings;
             assert!(warnings.len() == 1 && warnings[0].contains(key), "{destination}: {warnings:?}");

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::{
-    Location, destination, keys, process,
+    Location, destination, keys,
+    kinesis::Flow,
+    process,
     read::{Map, Reader, Value, choose},
     source, value,
 };
@@ -34,13 +36,18 @@ fn options_of(r: &mut Reader<'_>, map: &Map<'_>, name: String, aws: &Aws) -> Opt
     let source = r.required(map, "source", "write the files to follow, like `source: { paths: /var/log/app/*.log }`");
     let destination = r.required(map, "destination", "write `destination: { kinesis: { stream: NAME } }`");
     // The destination first: it bounds what a source may say.
-    let destination = destination.and_then(|value| destination::destination(r, &value, aws));
+    let has_steps = map.get("process").is_some_and(|value| !value.is_empty());
+    let destination = destination.and_then(|value| {
+        let flow = Flow { name: &name, has_steps };
+        destination::destination(r, &value, aws, flow)
+    });
+    let (destination, key) = destination.map(|target| (target.destination, target.key)).unzip();
     let source = source.and_then(|value| source::source(r, &value, destination.as_ref()));
     let steps = map.get("process").map(|value| process::process(r, &value, &name)).unwrap_or_default();
     let limits = limits(r, map, destination.as_ref());
     let delivery = r.key(map, "delivery", delivery).unwrap_or(Delivery::AtLeastOnce);
     let (source, framing) = source?;
-    let pipeline = Pipeline::new(steps);
+    let pipeline = Pipeline::new(steps).with_key(key.flatten());
     Some(Options { name, source, framing, pipeline, destination: destination?, limits, delivery })
 }
 

@@ -90,11 +90,15 @@ pub(super) const EMIT: Section = Section { name: "emit", keys: &["json", "csv", 
 pub(super) const JSON: Section = Section { name: "json", keys: &["pretty"] };
 pub(super) const CSV: Section = Section { name: "csv", keys: &["fields", "delimiter", "quote", "null"] };
 pub(super) const DESTINATION: Section = Section { name: "destination", keys: &["kinesis", "firehose", "stdout"] };
-pub(super) const KINESIS: Section =
-    Section { name: "kinesis", keys: aws_keys!("stream", "partition_key", "aggregate", "max_in_flight") };
+pub(super) const KINESIS: Section = Section {
+    name: "kinesis",
+    keys: aws_keys!("stream", "partition_key", "aggregate", "order", "consumers", "max_in_flight"),
+};
 pub(super) const FIREHOSE: Section =
     Section { name: "firehose", keys: aws_keys!("stream", "aggregate", "add_newline", "max_in_flight") };
 pub(super) const AGGREGATE: Section = Section { name: "aggregate", keys: &["max_bytes", "max_records"] };
+pub(super) const PARTITION_KEY: Section =
+    Section { name: "partition_key", keys: &["field", "template", "constant", "on_missing"] };
 pub(super) const STDOUT: Section = Section { name: "stdout", keys: &[] };
 pub(super) const BATCH: Section = Section { name: "batch", keys: &["max_records", "max_bytes", "max_age"] };
 
@@ -125,6 +129,7 @@ pub(super) const ALL: &[&Section] = &[
     &STDOUT,
     &BATCH,
     &AGGREGATE,
+    &PARTITION_KEY,
     &METRICS,
     &CLOUDWATCH,
 ];

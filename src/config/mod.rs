@@ -7,6 +7,7 @@ mod env;
 mod flow;
 pub mod java;
 mod keys;
+mod kinesis;
 mod load;
 mod metrics;
 mod pattern;

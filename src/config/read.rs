@@ -9,6 +9,7 @@ use super::{
     problem::{Location, Problem},
     tree::{Key, Kind, Node},
 };
+use crate::record::template::Template;
 
 /// Reads one file's tree.
 pub(super) struct Reader<'e> {
@@ -36,6 +37,11 @@ impl Value<'_> {
     /// Whether it is a single value, neither list nor mapping nor nothing.
     pub(super) fn is_scalar(&self) -> bool {
         matches!(self.node.kind, Kind::Scalar(_))
+    }
+
+    /// Whether it is nothing, or a list without items.
+    pub(super) fn is_empty(&self) -> bool {
+        self.is_empty_list() || matches!(self.node.kind, Kind::Null)
     }
 
     /// Whether it is a list.
@@ -205,6 +211,19 @@ impl<'e> Reader<'e> {
                 None
             }
         }
+    }
+
+    /// Reads a text with variables of a record, in the flow of this name.
+    pub(super) fn template(&mut self, value: &Value<'_>, flow: &str) -> Option<Template> {
+        let written = self.written(value)?;
+        let wrong = match env::template(written, self.env, flow) {
+            Ok(template) => return Some(template),
+            Err(wrong) => wrong,
+        };
+        for text in wrong {
+            self.problem(value, text);
+        }
+        None
     }
 
     /// Reads a secret: no message shows it. `remedy` is what to do instead of writing it into the file.

@@ -182,7 +182,7 @@ fn an_unknown_key_of_aws_is_reported() {
 
 #[test]
 fn an_unknown_key_of_kinesis_is_reported() {
-    insta::assert_snapshot!(bad(&destination("kinesis: { stream: a, stream_name: b }")), @"bad.yaml:5:29: flows[0].destination.kinesis.stream_name: unknown key; known here: stream, partition_key, aggregate, max_in_flight, region, endpoint_url, role_arn, external_id, session_name, sts_endpoint_url, fips, dual_stack, profile, ca_bundle, access_key_id, secret_access_key, session_token");
+    insta::assert_snapshot!(bad(&destination("kinesis: { stream: a, stream_name: b }")), @"bad.yaml:5:29: flows[0].destination.kinesis.stream_name: unknown key; known here: stream, partition_key, aggregate, order, consumers, max_in_flight, region, endpoint_url, role_arn, external_id, session_name, sts_endpoint_url, fips, dual_stack, profile, ca_bundle, access_key_id, secret_access_key, session_token");
 }
 
 #[test]
@@ -587,19 +587,15 @@ fn a_flow_has_a_destination() {
 
 #[test]
 fn what_is_not_built_yet_says_so() {
-    insta::assert_snapshot!(bad(&destination_and("kinesis: { stream: a, partition_key: { field: x }, aggregate: true }", "delivery: exactly_once")), @r#"
-    bad.yaml:5:44: flows[0].destination.kinesis.partition_key: a key from a field is not available in this version; write random or record_hash
-    bad.yaml:5:69: flows[0].destination.kinesis.aggregate: "true" is not available in this version; write false, or remove the key
-    bad.yaml:6:15: flows[0].delivery: "exactly_once" is not available in this version; write at_least_once, or remove the key
-    "#);
+    insta::assert_snapshot!(bad(&destination_and("kinesis: { stream: a }", "delivery: exactly_once")), @r#"bad.yaml:6:15: flows[0].delivery: "exactly_once" is not available in this version; write at_least_once, or remove the key"#);
 }
 
 #[test]
 fn a_partition_key_is_one_of_a_few_words() {
     insta::assert_snapshot!(bad(&destination_and("kinesis: { stream: a, partition_key: constant, max_in_flight: 65, aggregate: yes }", "delivery: at_most_once")), @r#"
-    bad.yaml:5:44: flows[0].destination.kinesis.partition_key: "constant" is not known; write random or record_hash
+    bad.yaml:5:44: flows[0].destination.kinesis.partition_key: "constant" is not known; write random, record_hash, or a mapping with field, template or constant
     bad.yaml:5:69: flows[0].destination.kinesis.max_in_flight: "65" is out of range; it must be 1 to 64
-    bad.yaml:5:84: flows[0].destination.kinesis.aggregate: "yes" is neither true nor false; write one of them
+    bad.yaml:5:84: flows[0].destination.kinesis.aggregate: "yes" is neither true nor false; as the size of a record it is not a size; write a whole number and a unit: B, KiB, MiB, GiB, KB, MB or GB
     bad.yaml:6:15: flows[0].delivery: "at_most_once" is not known; write at_least_once
     "#);
 }

@@ -28,8 +28,27 @@ pub trait Sink: Send + Sync + 'static {
     /// Requests under way at once, at most.
     fn max_in_flight(&self) -> usize;
 
+    /// Records of one slot arrive in the order of their batches.
+    fn keeps_order(&self) -> bool {
+        false
+    }
+
+    /// What its records are billed by, if they are.
+    fn billing(&self) -> Option<Billing> {
+        None
+    }
+
     /// One request with these records of the batch. `which` is not empty.
     fn send(&self, batch: &Batch, which: &[u32]) -> impl Future<Output = Reply> + Send;
+}
+
+/// How a service counts what it bills: each record rounded up, its partition key included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Billing {
+    /// Bytes of one unit of payload.
+    pub unit: u32,
+    /// Where bytes are billed: each record counts as a multiple of this many.
+    pub rounded_to: u32,
 }
 
 /// What became of a batch.
@@ -59,10 +78,10 @@ impl Courier {
         on_news: impl Fn(News) + Send + Sync + 'static,
     ) -> Self {
         let (inbox, batches) = mpsc::unbounded_channel();
-        let reporter = Reporter::new(flow, counters);
+        let reporter = Reporter::new(flow, counters, sink.billing());
         let health = reporter.health();
         let run = Run {
-            desk: Desk::new(sink.max_in_flight(), fastrand::Rng::new()),
+            desk: Desk::new(sink.max_in_flight(), sink.keeps_order(), fastrand::Rng::new()),
             sink: Arc::new(sink),
             dead_letters: Arc::new(dead_letters),
             reporter,
@@ -182,7 +201,7 @@ mod tests {
     use crate::{
         deliver::{
             errors::Class,
-            testing::{batch, failure},
+            testing::{batch, batch_of, failure},
         },
         model::{DeadLetter, FileRef, Generation, Span},
         telemetry::counters::Counter,
@@ -203,6 +222,10 @@ mod tests {
     impl Sink for Scripted {
         fn max_in_flight(&self) -> usize {
             1
+        }
+
+        fn billing(&self) -> Option<Billing> {
+            Some(Billing { unit: 25 << 10, rounded_to: 1 << 10 })
         }
 
         async fn send(&self, _: &Batch, which: &[u32]) -> Reply {
@@ -260,6 +283,17 @@ mod tests {
             [3, 2, 1, 3, 9]
         );
         assert_eq!((bench.courier.health().held(), bench.courier.health().replies()), (None, 3));
+    }
+
+    #[test]
+    fn what_is_accepted_is_counted_as_it_is_billed() {
+        let bench = bench(vec![Reply::Answered { failed: vec![(1, failure(Class::Reject))] }]);
+        let full = vec![b'x'; (25 << 10) - 10];
+        bench.courier.send(batch_of(0, &[b"", b"refused", &full, &[&full[..], b"x"].concat()]));
+        bench.settled();
+        let c = &bench.counters;
+        let counted = [&c.sent_bytes, &c.put_units, &c.rounded_bytes].map(Counter::get);
+        assert_eq!(counted, [2 * full.len() as u64 + 1, 1 + 1 + 2, (1 + 25 + 26) << 10]);
     }
 
     #[test]

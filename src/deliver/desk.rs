@@ -1,11 +1,13 @@
 //! The order of work of one flow's delivery: which batch sends next, which one waits, which one is settled.
 //! Knows no clock, no network and no disk; time is an argument.
-//! Invariant: a batch is in exactly one place: ready, under way, waiting, to be written, or settled and gone.
+//! Invariant: a batch is in exactly one place: ready, behind another, under way, waiting, to be written, or settled and
+//! gone; and where the order is kept, of each slot of keys at most one record is under way, the oldest that is unsettled.
 
 use super::{
     backoff,
     errors::Class,
     job::{Job, Next, Refused, Reply},
+    lanes::Lanes,
     window::{Sent, Window},
 };
 use crate::model::{Batch, BatchId, Settled};
@@ -56,6 +58,10 @@ pub(super) struct Desk {
     jobs: HashMap<BatchId, Entry>,
     /// Oldest first.
     ready: BTreeSet<BatchId>,
+    /// Where the order within each slot is kept.
+    lanes: Option<Lanes>,
+    /// All that they could send is behind records of older batches.
+    behind: BTreeSet<BatchId>,
     waiting: BTreeMap<(Instant, BatchId), Wait>,
     under_way: usize,
     to_write: VecDeque<BatchId>,
@@ -64,12 +70,14 @@ pub(super) struct Desk {
 }
 
 impl Desk {
-    pub(super) fn new(max_in_flight: usize, rng: fastrand::Rng) -> Self {
+    pub(super) fn new(max_in_flight: usize, keeps_order: bool, rng: fastrand::Rng) -> Self {
         Self {
             window: Window::new(max_in_flight),
             rng,
             jobs: HashMap::new(),
             ready: BTreeSet::new(),
+            lanes: keeps_order.then(Lanes::default),
+            behind: BTreeSet::new(),
             waiting: BTreeMap::new(),
             under_way: 0,
             to_write: VecDeque::new(),
@@ -83,6 +91,9 @@ impl Desk {
         let id = batch.id;
         let job = Job::new(batch);
         let first = job.first();
+        if let Some(lanes) = &mut self.lanes {
+            lanes.left(id, job.slots());
+        }
         let known = self.jobs.insert(id, Entry { job, again: false, unwritten: 0 });
         assert!(known.is_none(), "batch ids are never reused within a run");
         self.place(id, first, now);
@@ -104,11 +115,24 @@ impl Desk {
         if self.under_way >= self.window.size() {
             return None;
         }
-        let id = self.ready.pop_first()?;
+        let id = self.pop_ready()?;
         self.under_way += 1;
         let Entry { job, again, .. } = &self.jobs[&id];
         let ticket = Ticket { id, sent: self.window.sent() };
         Some(Work::Send { ticket, batch: job.batch().clone(), which: job.attempt().to_vec(), again: *again })
+    }
+
+    /// The oldest batch that has something to send now.
+    fn pop_ready(&mut self) -> Option<BatchId> {
+        loop {
+            let id = self.ready.pop_first()?;
+            let Some(lanes) = &self.lanes else { return Some(id) };
+            let job = &mut self.jobs.get_mut(&id).expect("a batch that is ready is known").job;
+            if job.narrow(|slot| lanes.is_first(slot, id)) {
+                return Some(id);
+            }
+            self.behind.insert(id);
+        }
     }
 
     /// When `next` will have something although nothing happens.
@@ -126,6 +150,10 @@ impl Desk {
         let entry = self.jobs.get_mut(&ticket.id).expect("a batch under way is known");
         let next = entry.job.reply(reply);
         entry.again = true;
+        if let Some(lanes) = &mut self.lanes {
+            let next = lanes.left(ticket.id, entry.job.slots());
+            self.ready.extend(next.into_iter().filter(|id| self.behind.remove(id)));
+        }
         self.place(ticket.id, next, now);
     }
 
@@ -206,12 +234,15 @@ impl Desk {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::deliver::testing::{batch, failure};
+    use crate::{
+        deliver::testing::{batch, failure},
+        model::Slot,
+    };
     use proptest::prelude::*;
     use std::time::Duration;
 
     fn desk(max_in_flight: usize) -> Desk {
-        Desk::new(max_in_flight, fastrand::Rng::with_seed(1))
+        Desk::new(max_in_flight, false, fastrand::Rng::with_seed(1))
     }
 
     fn send(desk: &mut Desk, now: Instant) -> (Ticket, Vec<u32>) {
@@ -281,13 +312,70 @@ mod tests {
         Reply::Answered { failed: (0..u32::try_from(records).unwrap()).filter_map(|p| Some((p, bad(40)?))).collect() }
     }
 
+    /// Sends records of these slots, one list a batch, through a destination in moods, which takes up requests in any
+    /// order; what it stored of each slot, in its order.
+    fn stored(seed: u64, slots: &[Vec<u8>], max: usize, keeps_order: bool) -> HashMap<u8, Vec<(u64, u32)>> {
+        let mut rng = fastrand::Rng::with_seed(seed);
+        let mut desk = Desk::new(max, keeps_order, fastrand::Rng::with_seed(seed));
+        let mut now = Instant::now();
+        let mut stored: HashMap<u8, Vec<(u64, u32)>> = HashMap::new();
+        let (mut coming, mut requests) = ((0..).zip(slots).collect::<VecDeque<_>>(), Vec::new());
+        for _ in 0..100_000 {
+            if rng.u8(..) < 80
+                && let Some((id, slots)) = coming.pop_front()
+            {
+                let mut batch = batch(id, slots.len());
+                batch.records.iter_mut().zip(slots).for_each(|(record, slot)| record.slot = Some(Slot(*slot)));
+                desk.accept(batch, now);
+            }
+            match desk.next(now) {
+                Some(Work::Send { ticket, batch, which, .. }) => requests.push((ticket, batch, which)),
+                Some(Work::Write { id, .. }) => desk.written(id, true, now),
+                Some(Work::Settled(_)) => {}
+                None if !requests.is_empty() => {
+                    let (ticket, batch, which) = requests.swap_remove(rng.usize(..requests.len()));
+                    let reply = answer(&mut rng, which.len());
+                    let failed: Vec<u32> = match &reply {
+                        Reply::Answered { failed } => failed.iter().map(|(position, _)| *position).collect(),
+                        Reply::Failed(_) => (0..).zip(&which).map(|(position, _)| position).collect(),
+                    };
+                    for (_, index) in (0..).zip(&which).filter(|(position, _)| !failed.contains(position)) {
+                        let slot = batch.records[*index as usize].slot.expect("set above").0;
+                        stored.entry(slot).or_default().push((batch.id.0, *index));
+                    }
+                    desk.replied(ticket, which.len(), reply, now);
+                }
+                None => now = desk.due().unwrap_or(now),
+            }
+            if coming.is_empty() && desk.jobs.is_empty() {
+                return stored;
+            }
+        }
+        panic!("no progress: {desk:?}");
+    }
+
+    #[test]
+    fn without_the_order_kept_records_overtake_each_other() {
+        let slots = vec![vec![1; 10]; 10];
+        assert!((0..10).any(|seed| !stored(seed, &slots, 4, false)[&1].is_sorted()));
+    }
+
     proptest! {
+        #[test]
+        fn records_of_one_slot_are_stored_in_their_order_whatever_fails(
+            seed: u64, slots in prop::collection::vec(prop::collection::vec(0u8..6, 0..20), 1..15), max in 1usize..9
+        ) {
+            for (slot, order) in stored(seed, &slots, max, true) {
+                prop_assert!(order.is_sorted_by(|a, b| a < b), "{}: {:?}", slot, order);
+            }
+        }
+
         #[test]
         fn every_batch_settles_once_with_all_its_records(
             seed: u64, sizes in prop::collection::vec(0usize..20, 1..20), max in 1usize..9
         ) {
             let mut rng = fastrand::Rng::with_seed(seed);
-            let mut desk = Desk::new(max, fastrand::Rng::with_seed(seed));
+            let mut desk = Desk::new(max, false, fastrand::Rng::with_seed(seed));
             let mut now = Instant::now();
             (0..).zip(&sizes).for_each(|(id, records)| desk.accept(batch(id, *records), now));
             let (mut requests, mut writes, mut settled) = (Vec::new(), Vec::new(), vec![None; sizes.len()]);

@@ -5,7 +5,7 @@
 mod tests;
 
 use super::{
-    MAX_FIREHOSE_RECORD,
+    Billing, MAX_FIREHOSE_RECORD,
     put::{self, Answer, Answers, Counting, Put, ReadyBody, Service, body},
 };
 use crate::{aws::StartError, model::Batch};
@@ -19,6 +19,7 @@ use aws_sdk_firehose::{
 };
 use aws_smithy_runtime_api::client::{interceptors::context::Output, orchestrator::HttpResponse};
 
+const BEFORE_DATA: &[u8] = b"{\"Data\":\"";
 const AFTER_DATA: &[u8] = b"\"}";
 
 /// One delivery stream as a destination.
@@ -61,6 +62,8 @@ impl Service for DeliveryStream {
     type Client = Client;
     type Error = PutRecordBatchError;
     const ACTION: &'static str = "firehose:PutRecordBatch";
+    const MAX_RECORD: usize = MAX_FIREHOSE_RECORD;
+    const BILLING: Billing = Billing { unit: 5 << 10, rounded_to: 5 << 10 };
 
     fn client(config: &SdkConfig) -> Client {
         Client::new(config)
@@ -74,13 +77,13 @@ impl Service for DeliveryStream {
         put::region_of(&self.given)
     }
 
-    fn max_record_bytes(&self) -> usize {
-        MAX_FIREHOSE_RECORD
-    }
-
     fn lay_out(&self, out: &mut Vec<u8>, batch: &Batch, which: &[u32]) {
-        let after = |out: &mut Vec<u8>, _| out.extend_from_slice(AFTER_DATA);
-        body::lay_out(out, batch, which, AFTER_DATA.len(), after, &self.tail);
+        let entry = |out: &mut Vec<u8>, index| {
+            out.extend_from_slice(BEFORE_DATA);
+            base64_simd::STANDARD.encode_append(batch.record(index), out);
+            out.extend_from_slice(AFTER_DATA);
+        };
+        body::lay_out(out, batch, which, entry, &self.tail);
     }
 
     async fn call(

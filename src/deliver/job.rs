@@ -2,8 +2,8 @@
 //! Invariant: at any time every record is in exactly one of: accepted, refused, or one group still to be sent.
 
 use super::errors::{Class, Failure};
-use crate::model::Batch;
-use std::sync::Arc;
+use crate::model::{Batch, Slot};
+use std::{collections::BTreeSet, sync::Arc};
 
 /// What the destination said to one request.
 #[derive(Debug)]
@@ -95,6 +95,25 @@ impl Job {
     #[must_use]
     pub fn first(&self) -> Next {
         if self.groups.is_empty() { Next::Done } else { Next::Now }
+    }
+
+    /// Leaves of `attempt()` the first record of each slot for which `is_free` holds; the others come after it. False,
+    /// and nothing changes: there is no such record.
+    pub(super) fn narrow(&mut self, is_free: impl Fn(Slot) -> bool) -> bool {
+        let Some(group) = self.groups.pop() else { return false };
+        let mut taken = [false; Slot::COUNT];
+        let (now, later): (Vec<u32>, Vec<u32>) = group.into_iter().partition(|index| {
+            let slot = self.batch.records[*index as usize].slot;
+            slot.is_none_or(|slot| is_free(slot) && !std::mem::replace(&mut taken[usize::from(slot.0)], true))
+        });
+        let any = !now.is_empty();
+        self.groups.extend([later, now].into_iter().filter(|group| !group.is_empty()));
+        any
+    }
+
+    /// The slots of the records still to be sent.
+    pub(super) fn slots(&self) -> BTreeSet<Slot> {
+        self.groups.iter().flatten().filter_map(|index| self.batch.records[*index as usize].slot).collect()
     }
 
     /// Takes the reply to the request that carried `attempt()`.
@@ -193,6 +212,29 @@ mod tests {
         assert_eq!((job.accepted(), job.refused_count()), (100, 10));
         job.reply(Reply::accepted());
         assert_eq!((job.accepted(), job.refused_count()), (101, 10));
+    }
+
+    #[test]
+    fn a_narrowed_attempt_has_one_record_of_each_free_slot_and_the_rest_comes_after_it() {
+        let mut batch = batch(0, 6);
+        for (record, slot) in batch.records.iter_mut().zip([1, 2, 1, 3, 2, 3]) {
+            record.slot = Some(Slot(slot));
+        }
+        let mut job = Job::new(batch);
+        assert!(!job.narrow(|_| false));
+        assert_eq!(job.attempt(), [0, 1, 2, 3, 4, 5]);
+        assert!(job.narrow(|slot| slot != Slot(3)));
+        assert_eq!(job.attempt(), [0, 1]);
+        let failed = vec![(0, fail(Class::Throttled))];
+        assert_eq!(job.reply(Reply::Answered { failed }), Next::Again { class: Class::Throttled, attempt: 1 });
+        assert!(job.narrow(|_| true));
+        assert_eq!(job.attempt(), [0]);
+        assert_eq!(job.reply(Reply::accepted()), Next::Now);
+        assert!(job.narrow(|_| true));
+        assert_eq!(job.attempt(), [2, 3, 4]);
+        assert_eq!(job.slots(), BTreeSet::from([1, 2, 3].map(Slot)));
+        job.reply(Reply::accepted());
+        assert_eq!((job.attempt(), job.slots()), (&[5][..], BTreeSet::from([Slot(3)])));
     }
 
     #[test]

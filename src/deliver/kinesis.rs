@@ -2,16 +2,13 @@
 //! Invariant: the same record has the same partition key in every request, across crashes too.
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use super::{
-    PartitionKey,
+    Billing, MAX_KINESIS_RECORD, kpl,
     put::{self, Answer, Answers, Counting, Put, ReadyBody, Service, body},
 };
-use crate::{
-    aws::StartError,
-    model::{Batch, RecordId},
-};
+use crate::{aws::StartError, model::Batch};
 use aws_config::SdkConfig;
 use aws_sdk_kinesis::{
     Client,
@@ -21,11 +18,10 @@ use aws_sdk_kinesis::{
     types::PutRecordsRequestEntry,
 };
 use aws_smithy_runtime_api::client::{interceptors::context::Output, orchestrator::HttpResponse};
-use md5::{Digest, Md5};
-use xxhash_rust::xxh3::xxh3_64;
+use std::io::Write as _;
 
-const BEFORE_KEY: &[u8] = b"\",\"PartitionKey\":\"";
-const AFTER_KEY: &[u8] = b"\"}";
+const BEFORE_DATA: &[u8] = b"{\"Data\":\"";
+const BEFORE_KEY: &[u8] = b"\",\"PartitionKey\":";
 
 /// One stream as a destination.
 pub type KinesisSink = Put<Stream>;
@@ -33,7 +29,9 @@ pub type KinesisSink = Put<Stream>;
 impl KinesisSink {
     /// Finds region and credentials. Missing credentials are no error, a missing region is.
     pub async fn connect(options: &super::Kinesis) -> Result<Self, StartError> {
-        Self::new(Stream::new(&options.stream, options.partition_key), &options.aws, options.max_in_flight).await
+        let stream = Stream::new(&options.stream, options.aggregate.is_some());
+        let stream = Stream { keeps_order: options.keeps_order, ..stream };
+        Self::new(stream, &options.aws, options.max_in_flight).await
     }
 }
 
@@ -41,7 +39,9 @@ impl KinesisSink {
 #[derive(Debug)]
 pub struct Stream {
     name_or_arn: String,
-    partition_key: PartitionKey,
+    /// Records that were joined are written as the KPL does, and slots have their own hashes.
+    aggregates: bool,
+    keeps_order: bool,
     /// The end of every body: `],"StreamName":"..."}`.
     tail: Vec<u8>,
     /// Takes the place of the records until the body is put in.
@@ -49,16 +49,46 @@ pub struct Stream {
 }
 
 impl Stream {
-    fn new(name_or_arn: &str, partition_key: PartitionKey) -> Self {
+    fn new(name_or_arn: &str, aggregates: bool) -> Self {
         let placeholder = PutRecordsRequestEntry::builder().data(Blob::new("")).partition_key("0").build();
         let member = if is_arn(name_or_arn) { "StreamARN" } else { "StreamName" };
         let value = serde_json::to_string(name_or_arn).expect("a string is always JSON");
         Self {
             name_or_arn: name_or_arn.to_owned(),
-            partition_key,
+            aggregates,
+            keeps_order: false,
             tail: format!("],\"{member}\":{value}}}").into_bytes(),
             placeholder: placeholder.expect("data and key are set"),
         }
+    }
+}
+
+impl Stream {
+    /// Appends record `index` as a request has it; `aggregate` is scratch space.
+    fn entry(&self, out: &mut Vec<u8>, aggregate: &mut Vec<u8>, batch: &Batch, index: usize) {
+        let record = &batch.records[index];
+        let random = batch.record_id(index).random_key();
+        let random = str::from_utf8(&random).expect("digits and letters");
+        let key = batch.key(index).unwrap_or(random);
+        let slot = record.slot.filter(|_| self.aggregates);
+        out.extend_from_slice(BEFORE_DATA);
+        if self.aggregates && record.count > 1 {
+            aggregate.clear();
+            match batch.key(index) {
+                Some(_) => kpl::encode(aggregate, slot, batch.keys(index), batch.parts(index)),
+                None => kpl::encode(aggregate, slot, [random], batch.parts(index)),
+            }
+            debug_assert_eq!(aggregate.len() + key.len(), record.size as usize, "as long as the flow said");
+            base64_simd::STANDARD.encode_append(aggregate, out);
+        } else {
+            base64_simd::STANDARD.encode_append(batch.record(index), out);
+        }
+        out.extend_from_slice(BEFORE_KEY);
+        serde_json::to_writer(&mut *out, key).expect("a string is always JSON");
+        if let Some(slot) = slot {
+            write!(out, ",\"ExplicitHashKey\":\"{}\"", slot.explicit_hash_key()).expect("a Vec takes every write");
+        }
+        out.push(b'}');
     }
 }
 
@@ -70,6 +100,9 @@ impl Service for Stream {
     type Client = Client;
     type Error = PutRecordsError;
     const ACTION: &'static str = "kinesis:PutRecords";
+    const MAX_RECORD: usize = MAX_KINESIS_RECORD;
+    /// A provisioned stream bills units, one on demand bytes.
+    const BILLING: Billing = Billing { unit: 25 << 10, rounded_to: 1 << 10 };
 
     fn client(config: &SdkConfig) -> Client {
         Client::new(config)
@@ -83,21 +116,14 @@ impl Service for Stream {
         put::region_of(&self.name_or_arn)
     }
 
-    fn max_record_bytes(&self) -> usize {
-        self.partition_key.max_record_bytes()
+    fn keeps_order(&self) -> bool {
+        self.keeps_order
     }
 
     fn lay_out(&self, out: &mut Vec<u8>, batch: &Batch, which: &[u32]) {
-        let after_len = BEFORE_KEY.len() + self.partition_key.bytes() + AFTER_KEY.len();
-        let after = |out: &mut Vec<u8>, index| {
-            out.extend_from_slice(BEFORE_KEY);
-            match self.partition_key {
-                PartitionKey::Random => out.extend_from_slice(&random_key(batch.record_id(index))),
-                PartitionKey::RecordMd5 => out.extend_from_slice(&md5_key(batch.record(index))),
-            }
-            out.extend_from_slice(AFTER_KEY);
-        };
-        body::lay_out(out, batch, which, after_len, after, &self.tail);
+        let mut aggregate = Vec::new();
+        let entry = |out: &mut Vec<u8>, index| self.entry(out, &mut aggregate, batch, index);
+        body::lay_out(out, batch, which, entry, &self.tail);
     }
 
     async fn call(
@@ -128,31 +154,4 @@ impl Service for Stream {
 
 fn nothing() -> Output {
     Output::erase(PutRecordsOutput::builder().set_records(Some(Vec::new())).build().expect("the records are set"))
-}
-
-/// A key that looks random and is drawn from the record's id alone.
-fn random_key(id: RecordId) -> [u8; PartitionKey::Random.bytes()] {
-    const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
-    let mut seed = [0; 24];
-    seed[..8].copy_from_slice(&id.generation.0.to_le_bytes());
-    seed[8..16].copy_from_slice(&id.span.start.to_le_bytes());
-    seed[16..].copy_from_slice(&id.span.end.to_le_bytes());
-    let mut hash = xxh3_64(&seed);
-    [(); PartitionKey::Random.bytes()].map(|()| {
-        let digit = DIGITS[usize::try_from(hash % 36).expect("less than 36")];
-        hash /= 36;
-        digit
-    })
-}
-
-/// The MD5 of the record in lower-case hexadecimal digits.
-fn md5_key(record: &[u8]) -> [u8; PartitionKey::RecordMd5.bytes()] {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let hash = Md5::digest(record);
-    let mut key = [0; PartitionKey::RecordMd5.bytes()];
-    for (digits, byte) in key.chunks_exact_mut(2).zip(hash) {
-        digits[0] = DIGITS[usize::from(byte >> 4)];
-        digits[1] = DIGITS[usize::from(byte & 15)];
-    }
-    key
 }

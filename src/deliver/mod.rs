@@ -10,15 +10,18 @@ pub mod errors;
 pub mod firehose;
 pub mod job;
 pub mod kinesis;
+pub mod kpl;
+mod lanes;
 mod put;
 mod report;
+pub mod slot;
 pub mod stdout;
 #[cfg(test)]
 mod testing;
 pub mod window;
 
-use crate::aws::Aws;
-pub use courier::{Courier, News, Sink};
+use crate::{aws::Aws, model::RecordId};
+pub use courier::{Billing, Courier, News, Sink};
 pub use dead_letter::DeadLetters;
 pub use firehose::FirehoseSink;
 pub use kinesis::KinesisSink;
@@ -41,6 +44,10 @@ pub struct Kinesis {
     pub stream: String,
     pub aws: Aws,
     pub partition_key: PartitionKey,
+    /// Join records in the format of the KPL; `None`: each is one of its own.
+    pub aggregate: Option<Aggregate>,
+    /// Records of one key arrive in the order they were read. Default false; the keys must be chosen.
+    pub keeps_order: bool,
     /// Requests under way at once. 1 to 64, default 8.
     pub max_in_flight: usize,
 }
@@ -63,26 +70,41 @@ pub struct Firehose {
 /// How far records are joined to one: in the order they were read, within one life of one file, and within one batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Aggregate {
-    /// Most bytes of a joined record; a longer single one goes alone. 1 to 1 024 000, which is the default.
+    pub encoding: Encoding,
+    /// Most bytes of a joined record, its partition key included; a longer single one goes alone. At least 1, and at
+    /// most what the service takes.
     pub max_bytes: usize,
     /// Most records joined to one. At least 1; by default the bytes alone bound it.
     pub max_records: u32,
 }
 
-impl Default for Aggregate {
-    fn default() -> Self {
-        Self { max_bytes: MAX_FIREHOSE_RECORD, max_records: u32::MAX }
-    }
+/// How joined records are told apart by who reads them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encoding {
+    /// Each ends its line.
+    Lines,
+    /// The aggregated record of the Kinesis Producer Library.
+    Kpl,
+}
+
+impl Aggregate {
+    /// Lines up to what Firehose takes: each record is paid for as a multiple of 5 KiB, and waste is least in long ones.
+    pub const LINES: Self = Self { encoding: Encoding::Lines, max_bytes: MAX_FIREHOSE_RECORD, max_records: u32::MAX };
+    /// As long as the library itself makes them: two units of payload, of which less than 2 % are lost to rounding.
+    /// Longer ones would save nothing, and cost more to send again.
+    pub const KPL: Self = Self { encoding: Encoding::Kpl, max_bytes: 50 << 10, max_records: u32::MAX };
 }
 
 /// What the destination wants of the records of a batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Shape {
-    /// What a record costs of the request's bytes beyond its data.
+    /// What a record costs of the request's bytes beyond its data, where no key is chosen for it.
     pub overhead: usize,
     /// A record that does not end with a newline gets one.
     pub newline: bool,
     pub aggregate: Option<Aggregate>,
+    /// Records are told apart by the slots of their chosen keys.
+    pub slots: bool,
 }
 
 /// How a record's partition key is chosen.
@@ -90,8 +112,11 @@ pub struct Shape {
 pub enum PartitionKey {
     /// Drawn from the record's id: spreads evenly, and is the same key when a record is sent again after a crash.
     Random,
-    /// The MD5 of the record's bytes in lower-case hexadecimal digits.
-    RecordMd5,
+    /// By the flow, for each record; the batch holds it.
+    Chosen {
+        /// The longest there may be, in bytes.
+        max_bytes: usize,
+    },
 }
 
 impl Destination {
@@ -116,7 +141,7 @@ impl Destination {
     #[must_use]
     pub fn max_record_bytes(&self) -> usize {
         match self {
-            Self::Kinesis(kinesis) => kinesis.partition_key.max_record_bytes(),
+            Self::Kinesis(kinesis) => MAX_KINESIS_RECORD - kinesis.partition_key.max_bytes(),
             Self::Firehose(_) => MAX_FIREHOSE_RECORD - usize::from(self.shape().newline),
             Self::Stdout => 10 << 20,
         }
@@ -137,10 +162,14 @@ impl Destination {
     #[must_use]
     pub fn shape(&self) -> Shape {
         match self {
-            Self::Kinesis(kinesis) => Shape { overhead: kinesis.partition_key.bytes(), ..Shape::default() },
+            Self::Kinesis(kinesis) => {
+                let Kinesis { partition_key, aggregate, keeps_order, .. } = **kinesis;
+                let slots = (aggregate.is_some() || keeps_order) && partition_key != PartitionKey::Random;
+                Shape { overhead: partition_key.max_bytes(), newline: false, aggregate, slots }
+            }
             Self::Firehose(firehose) => {
                 let aggregate = firehose.aggregate;
-                Shape { overhead: 0, newline: firehose.add_newline || aggregate.is_some(), aggregate }
+                Shape { newline: firehose.add_newline || aggregate.is_some(), aggregate, ..Shape::default() }
             }
             Self::Stdout => Shape::default(),
         }
@@ -148,22 +177,20 @@ impl Destination {
 }
 
 impl PartitionKey {
-    /// Length of a key.
-    const fn bytes(self) -> usize {
+    /// Length of a key, at most.
+    const fn max_bytes(self) -> usize {
         match self {
-            Self::Random => 10,
-            Self::RecordMd5 => 32,
+            Self::Random => RecordId::RANDOM_KEY,
+            Self::Chosen { max_bytes } => max_bytes,
         }
-    }
-
-    /// Most bytes of one record's data that a stream with the default limit takes beside a key.
-    const fn max_record_bytes(self) -> usize {
-        (1 << 20) - self.bytes()
     }
 }
 
+/// Most bytes of one record, its partition key included, that a stream with the default limit takes.
+pub const MAX_KINESIS_RECORD: usize = 1 << 20;
+
 /// Most bytes of one record that Firehose takes.
-const MAX_FIREHOSE_RECORD: usize = 1_000 << 10;
+pub const MAX_FIREHOSE_RECORD: usize = 1_000 << 10;
 
 #[cfg(test)]
 mod tests {
@@ -176,6 +203,8 @@ mod tests {
                 stream: stream.to_owned(),
                 aws: Aws::default(),
                 partition_key: PartitionKey::Random,
+                aggregate: None,
+                keeps_order: false,
                 max_in_flight: 8,
             }))
         };

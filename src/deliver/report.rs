@@ -2,6 +2,7 @@
 //! Invariant: a flow that does not deliver says why in `Health::held` until it delivers again.
 
 use super::{
+    courier::Billing,
     errors::{Class, Failure},
     job::{Refused, Reply},
 };
@@ -57,6 +58,7 @@ impl Health {
 pub(super) struct Reporter {
     flow: String,
     counters: Arc<FlowCounters>,
+    billing: Option<Billing>,
     health: Health,
     /// The destination's reason for taking nothing.
     refusing: Option<String>,
@@ -80,7 +82,7 @@ struct Limits {
 }
 
 impl Reporter {
-    pub(super) fn new(flow: &str, counters: Arc<FlowCounters>) -> Self {
+    pub(super) fn new(flow: &str, counters: Arc<FlowCounters>, billing: Option<Billing>) -> Self {
         let limit = || RateLimit::new(PERIOD);
         let limits = Limits {
             throttled: limit(),
@@ -93,7 +95,8 @@ impl Reporter {
             recovered: limit(),
         };
         let health = Health::default();
-        Self { flow: flow.to_owned(), counters, health, refusing: None, unwritable: None, since: None, limits }
+        let flow = flow.to_owned();
+        Self { flow, counters, billing, health, refusing: None, unwritable: None, since: None, limits }
     }
 
     pub(super) fn health(&self) -> Health {
@@ -132,15 +135,32 @@ impl Reporter {
                     self.tell(worst, records, now);
                 }
                 let (sent, errors) = (u64::from(batch.count(which) - records), u64::from(records));
-                let bytes = accepted_bytes(batch, which, failed);
+                let bytes = self.accepted(batch, which, failed);
                 self.counters.sent_records.add(sent);
-                self.counters.sent_bytes.add(bytes);
                 self.counters.calls.record(sent + errors, Answer::Taken { sent, bytes, errors });
                 if failed.len() < which.len() {
                     self.recovered(now);
                 }
             }
         }
+    }
+
+    /// Counts the bytes of what was accepted, and what they cost; the bytes.
+    fn accepted(&self, batch: &Batch, which: &[u32], failed: &[(u32, Failure)]) -> u64 {
+        let mut failed = failed.iter().map(|(position, _)| *position).peekable();
+        let (mut bytes, mut units, mut rounded) = (0, 0, 0);
+        for (_, &index) in (0..).zip(which).filter(|(position, _)| failed.next_if_eq(position).is_none()) {
+            let record = &batch.records[index as usize];
+            bytes += u64::from(record.to - record.from);
+            if let Some(Billing { unit, rounded_to }) = self.billing {
+                units += u64::from(record.size.div_ceil(unit));
+                rounded += u64::from(record.size.div_ceil(rounded_to)) * u64::from(rounded_to);
+            }
+        }
+        self.counters.sent_bytes.add(bytes);
+        self.counters.put_units.add(units);
+        self.counters.rounded_bytes.add(rounded);
+        bytes
     }
 
     fn count(&self, class: Class, records: u32) {
@@ -225,11 +245,4 @@ impl Reporter {
             (a, b) => a.as_ref().or(b.as_ref()).cloned(),
         });
     }
-}
-
-fn accepted_bytes(batch: &Batch, which: &[u32], failed: &[(u32, Failure)]) -> u64 {
-    let length = |index: u32| batch.record(index as usize).len() as u64;
-    let sent: u64 = which.iter().map(|&index| length(index)).sum();
-    let lost: u64 = failed.iter().map(|(position, _)| length(which[*position as usize])).sum();
-    sent - lost
 }

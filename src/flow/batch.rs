@@ -1,25 +1,24 @@
-//! The open batch: what the next request will carry, its age and its marks; here records are joined for a destination
-//! that wants it. Knows no requests and no files beyond names.
+//! The open batch: what the next request will carry, its age and its marks. Knows no requests and no files beyond names.
 //! Invariant: closed before it outgrows its limits; every byte before its marks is in this batch or an earlier one.
 
 use std::time::Instant;
 
 use crate::{
-    deliver::{Aggregate, Shape},
-    flow::Limits,
-    model::{Batch, BatchId, DeadLetter, FileRef, Mark, RecordRef, Span},
+    deliver::Shape,
+    flow::{
+        Limits,
+        gather::{Gather, Taken},
+    },
+    model::{Batch, DeadLetter, FileRef, Mark, Span},
 };
 
 /// A batch that still takes records.
 #[derive(Debug)]
 pub struct OpenBatch {
     limits: Limits,
-    shape: Shape,
-    data: Vec<u8>,
-    records: Vec<RecordRef>,
-    /// The record pushed last was joined to this one; its own span is beside it.
-    joined: Option<(RecordRef, Span)>,
-    files: Vec<FileRef>,
+    /// Records are joined, so that the next one need not be one more.
+    joins: bool,
+    gather: Gather,
     dead: Vec<DeadLetter>,
     dead_bytes: usize,
     marks: Vec<Mark>,
@@ -38,11 +37,8 @@ impl OpenBatch {
     pub fn new(limits: Limits, shape: Shape) -> Self {
         Self {
             limits,
-            shape,
-            data: Vec::new(),
-            records: Vec::new(),
-            joined: None,
-            files: Vec::new(),
+            joins: shape.aggregate.is_some(),
+            gather: Gather::new(shape),
             dead: Vec::new(),
             dead_bytes: 0,
             marks: Vec::new(),
@@ -52,32 +48,13 @@ impl OpenBatch {
 
     /// Where the next record's bytes are to be appended.
     pub fn data(&mut self) -> &mut Vec<u8> {
-        &mut self.data
+        self.gather.data()
     }
 
-    /// The bytes appended since `from` are a record.
-    pub fn push(&mut self, file: &FileRef, span: Span, from: usize, now: Instant) {
-        debug_assert!(from <= self.data.len() && self.records.last().is_none_or(|r| r.to as usize == from));
-        if self.shape.newline && self.data[from..].last() != Some(&b'\n') {
-            self.data.push(b'\n');
-        }
-        let offset = |n: usize| u32::try_from(n).expect("a batch's data stays below 4 GiB");
-        if self.files.last().is_none_or(|last| last.generation != file.generation) {
-            self.files.push(file.clone());
-        }
-        let index = offset(self.files.len() - 1);
-        let record = RecordRef { from: offset(from), to: offset(self.data.len()), file: index, span, count: 1 };
+    /// The bytes appended since `from` are a record, with this partition key where keys are chosen.
+    pub fn push(&mut self, file: &FileRef, span: Span, from: usize, key: Option<&str>, now: Instant) {
+        self.gather.push(file, span, from, key);
         self.opened.get_or_insert(now);
-        self.joined = None;
-        if let Some(aggregate) = self.shape.aggregate
-            && let Some(last) = self.records.last_mut()
-            && let Some(whole) = join(*last, record, aggregate)
-        {
-            self.joined = Some((*last, span));
-            *last = whole;
-        } else {
-            self.records.push(record);
-        }
     }
 
     /// A record that is not delivered but kept among the dead letters.
@@ -101,19 +78,19 @@ impl OpenBatch {
 
     /// Bytes that count towards the limits.
     pub fn bytes(&self) -> usize {
-        self.data.len() + self.dead_bytes + self.records.len() * self.shape.overhead
+        self.gather.bytes() + self.dead_bytes
     }
 
-    /// No record more fits. Where records are joined, the next one may still go into the last one.
+    /// No record more fits. Where records are joined, the next one may still go into one that is there.
     pub fn is_full(&self) -> bool {
-        let most = self.limits.batch_records + usize::from(self.shape.aggregate.is_some());
-        self.records.len() + self.dead.len() >= most || self.bytes() >= self.limits.batch_bytes
+        let most = self.limits.batch_records + usize::from(self.joins);
+        self.gather.records() + self.dead.len() >= most || self.bytes() >= self.limits.batch_bytes
     }
 
     /// The last record was one too many: it must be carried over.
     pub fn is_over(&self) -> bool {
-        let several = self.records.len() > 1 || self.joined.is_some();
-        (several && self.bytes() > self.limits.batch_bytes) || self.records.len() > self.limits.batch_records
+        let several = self.gather.lines() > 1;
+        (several && self.bytes() > self.limits.batch_bytes) || self.gather.records() > self.limits.batch_records
     }
 
     pub fn is_empty(&self) -> bool {
@@ -127,56 +104,28 @@ impl OpenBatch {
 
     /// Closes the batch; an empty one is open again.
     pub fn close(&mut self) -> Closed {
-        let bytes = self.bytes();
-        let capacity = self.data.len() + self.data.len() / 8;
-        let next = Self { data: Vec::with_capacity(capacity), ..Self::new(self.limits, self.shape) };
-        let full = std::mem::replace(self, next);
-        self.records.reserve(full.records.len());
-        assert!(full.records.len() <= self.limits.batch_records, "a batch never exceeds its records");
+        let (bytes, records) = (self.bytes(), self.gather.records());
+        assert!(records <= self.limits.batch_records, "a batch never exceeds its records");
         assert!(
-            bytes <= self.limits.batch_bytes || full.records.len() + full.dead.len() <= 1 || full.dead_bytes > 0,
+            bytes <= self.limits.batch_bytes || self.gather.lines() + self.dead.len() <= 1 || self.dead_bytes > 0,
             "a batch never exceeds its bytes"
         );
-        let Self { data, records, files, dead, marks, .. } = full;
-        Closed { batch: Batch { id: BatchId(0), files, records, data, dead }, marks, bytes }
+        self.opened = None;
+        self.dead_bytes = 0;
+        let batch = Batch { dead: std::mem::take(&mut self.dead), ..self.gather.finish() };
+        Closed { batch, marks: std::mem::take(&mut self.marks), bytes }
     }
 
     /// Closes the batch without the record pushed last, which the new one begins with. Call [`Self::mark`] first, with a
     /// mark that ends before that record.
     pub fn close_without_last(&mut self, now: Instant) -> Closed {
-        let last = self.records.pop().expect("there is a record too many");
-        let file = self.files[last.file as usize].clone();
-        let (from, span) = match self.joined.take() {
-            Some((before, span)) => {
-                self.records.push(before);
-                (before.to as usize, span)
-            }
-            None => (last.from as usize, last.span),
-        };
-        let bytes = self.data[from..].to_vec();
-        self.data.truncate(from);
+        let Taken { file, span, data, key } = self.gather.pop().expect("there is a record too many");
         let closed = self.close();
-        let from = self.data.len();
-        self.data.extend_from_slice(&bytes);
-        self.push(&file, span, from, now);
+        let from = self.data().len();
+        self.data().extend_from_slice(&data);
+        self.push(&file, span, from, key.as_deref(), now);
         closed
     }
-}
-
-/// `next` behind `last` as one record, if they may be joined.
-fn join(last: RecordRef, next: RecordRef, aggregate: Aggregate) -> Option<RecordRef> {
-    let bytes = (next.to - last.from) as usize;
-    let fits = bytes <= aggregate.max_bytes && last.count < aggregate.max_records;
-    // Files of a batch are one per life and turn: the same index is the same life, read on.
-    let follows = last.file == next.file && last.span.end <= next.span.start;
-    let span = Span { start: last.span.start, end: next.span.end };
-    (fits && follows).then_some(RecordRef {
-        from: last.from,
-        to: next.to,
-        file: last.file,
-        span,
-        count: last.count + 1,
-    })
 }
 
 #[cfg(test)]
@@ -186,14 +135,18 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::{Generation, Print};
+    use crate::{
+        deliver::{Aggregate, Encoding},
+        model::{Generation, Print},
+    };
 
     fn limits(batch_records: usize, batch_bytes: usize) -> Limits {
         Limits { batch_records, batch_bytes, batch_age: Duration::from_secs(1), buffer: 1 << 20 }
     }
 
     fn shape(max_bytes: usize, max_records: u32) -> Shape {
-        Shape { overhead: 0, newline: true, aggregate: Some(Aggregate { max_bytes, max_records }) }
+        let aggregate = Aggregate { encoding: Encoding::Lines, max_bytes, max_records };
+        Shape { newline: true, aggregate: Some(aggregate), ..Shape::default() }
     }
 
     /// Pushes lines as the cutter does; the records of each batch, with how many lines each holds.
@@ -207,7 +160,7 @@ mod tests {
             let mark = |end| Mark { generation: file.generation, end, tail: Print::default() };
             let from = open.data().len();
             open.data().extend_from_slice(line);
-            open.push(&file, span, from, now);
+            open.push(&file, span, from, None, now);
             if open.is_over() {
                 open.mark(mark(span.start), now);
                 closed.push(open.close_without_last(now));
@@ -254,7 +207,7 @@ mod tests {
         let lines: [(u64, &[u8]); 6] = [(1, b"a\n"), (1, b"b\n"), (1, b"c\n"), (2, b"d\n"), (1, b"e\n"), (1, b"f\n")];
         let records: Vec<_> = texts(&batches(limits(500, 1 << 20), shape(100, 2), &lines)).concat();
         let records: Vec<_> = records.iter().map(|(text, _)| text.as_str()).collect();
-        assert_eq!(records, ["a\nb\n", "c\n", "d\n", "e\nf\n"]);
+        assert_eq!(records, ["a\nb\n", "c\ne\n", "d\n", "f\n"]);
     }
 
     #[test]
@@ -285,7 +238,8 @@ mod tests {
             let text: Vec<Vec<u8>> = (b'a'..=b'z').cycle().zip(&lines).map(|(letter, (_, n))| vec![letter; *n]).collect();
             let pushed: Vec<(u64, &[u8])> = lines.iter().zip(&text).map(|((g, _), t)| (*g, t.as_slice())).collect();
             let shape = if aggregate { shape(max_bytes, max_records) } else { Shape { newline: true, ..Shape::default() } };
-            let mut lines = text.iter();
+            // What is left of each file.
+            let mut left = [1, 2].map(|g| pushed.iter().filter(move |(of, _)| *of == g).map(|(_, line)| *line));
             for Closed { batch, bytes, .. } in batches(limits(batch_records, batch_bytes), shape, &pushed) {
                 prop_assert!(batch.records.len() <= batch_records);
                 prop_assert!(bytes <= batch_bytes || batch.records.iter().map(|r| r.count).sum::<u32>() == 1);
@@ -295,12 +249,13 @@ mod tests {
                     prop_assert_eq!(held.len(), record.count as usize);
                     prop_assert!(record.count == 1 || (aggregate && data.len() <= max_bytes && record.count <= max_records));
                     prop_assert_eq!(record.span.len() + u64::from(record.count), data.len() as u64);
+                    let file = usize::from(batch.files[record.file as usize].generation == Generation(2));
                     for line in held {
-                        prop_assert_eq!(&line[..line.len() - 1], lines.next().unwrap().as_slice());
+                        prop_assert_eq!(Some(&line[..line.len() - 1]), left[file].next());
                     }
                 }
             }
-            prop_assert!(lines.next().is_none());
+            prop_assert!(left.iter_mut().all(|left| left.next().is_none()));
         }
     }
 }

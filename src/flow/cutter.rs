@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use crate::{
     flow::{machine::Machine, mismatch::Sample},
-    model::{DeadLetter, FileRef, Generation, Mark, Now, Print, Span},
+    model::{DeadLetter, FileRef, Generation, Mark, Now, Print, RecordId, Span},
     record::{
-        ec2, limit,
+        ec2,
+        key::Missing,
+        limit,
         pipeline::{Context, Outcome, Pipeline},
         split::{self, At, Flush, Token},
     },
@@ -185,14 +187,9 @@ impl Cutter {
         }
         let open = machine.open_batch();
         let from = open.data().len();
-        let outcome = if self.pipeline.is_raw() {
-            open.data().extend_from_slice(data);
-            Outcome::Emit
-        } else {
-            let context =
-                Context { host: &self.host, ec2: &self.ec2, path: &file.path, generation: file.generation, span, now };
-            self.pipeline.run(&context, data, open.data())
-        };
+        let context =
+            Context { host: &self.host, ec2: &self.ec2, path: &file.path, generation: file.generation, span, now };
+        let outcome = self.pipeline.run(&context, data, open.data());
         let text = matches!(outcome, Outcome::EmitRaw(_)) || self.pipeline.emits_text();
         let dead = match outcome {
             Outcome::Emit => None,
@@ -236,15 +233,26 @@ impl Cutter {
                 self.counters.truncated.add(u64::from(!truncated));
                 return None;
             }
-            open.data().truncate(from);
             Some(format!("record of {size} bytes, and the destination takes at most {most}"))
         });
-        if let Some(reason) = dead {
-            open.push_dead(DeadLetter { file: file.clone(), span, reason, data: data.to_vec() }, now.mono);
-            return false;
+        let id = RecordId { generation: file.generation, span };
+        let key = match dead {
+            Some(reason) => Err(Missing::DeadLetter { reason }),
+            None => self.pipeline.key(id, &open.data()[from..]),
+        };
+        match key {
+            Ok(key) => {
+                open.push(file, span, from, key, now.mono);
+                return open.is_over();
+            }
+            Err(Missing::Drop) => self.counters.dropped.add(1),
+            Err(Missing::DeadLetter { reason }) => {
+                let dead = DeadLetter { file: file.clone(), span, reason, data: data.to_vec() };
+                open.push_dead(dead, now.mono);
+            }
         }
-        open.push(file, span, from, now.mono);
-        open.is_over()
+        open.data().truncate(from);
+        false
     }
 
     pub(super) fn too_long(

@@ -313,6 +313,7 @@ impl Machine {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{FileRef, Generation, Print, Span};
 
     fn machine(now: Instant) -> Machine {
         let limits = Limits { batch_records: 2, batch_bytes: 1024, batch_age: Duration::from_secs(1), buffer: 4096 };
@@ -351,12 +352,13 @@ mod tests {
         machine.handle(Event::Worked(Work { readable: true, ..Work::default() }), start);
         assert!(matches!(machine.next(start), Action::Read));
         machine.open_batch().data().extend_from_slice(&[b'x'; 5000]);
+        let file = FileRef { generation: Generation(1), path: std::path::Path::new("/a").into() };
+        machine.open_batch().push(&file, Span { start: 0, end: 5000 }, 0, None, start);
         assert!(matches!(machine.next(start), Action::Wait(_)));
     }
 
     #[test]
     fn an_open_batch_is_sent_when_it_is_old_enough_even_if_it_holds_nothing_to_deliver() {
-        use crate::model::{Generation, Print};
         let start = Instant::now();
         let mut machine = machine(start);
         let _ = machine.next(start);

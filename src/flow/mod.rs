@@ -4,6 +4,7 @@ pub mod batch;
 mod cutter;
 pub mod driver;
 pub mod engine;
+mod gather;
 pub mod ledger;
 pub mod machine;
 mod mismatch;

@@ -5,6 +5,7 @@ mod emit;
 mod fields;
 pub mod java;
 mod json;
+pub mod key;
 pub mod limit;
 pub mod parse;
 pub mod pipeline;

@@ -6,11 +6,12 @@ use super::{
     emit::Emitter,
     fields::{Fields, Name, Text, Value},
     java,
+    key::{self, Chooser, Missing},
     parse::{Format, Found, Mismatch, Parser, Refine},
     steps::{Condition, Edit, Filter, Limit, Limiter, Redact, SingleLine},
     template::{Add, Added},
 };
-use crate::model::{Generation, Now, Span};
+use crate::model::{Generation, Now, RecordId, Span};
 
 /// Where a record came from, for `add`.
 #[derive(Clone, Copy, Debug)]
@@ -147,6 +148,8 @@ pub struct Pipeline {
     /// The name of the one field that a record is where nothing parses it.
     message: Option<Name>,
     fields: Fields,
+    /// Where partition keys are chosen.
+    key: Option<Chooser>,
     /// The line as steps have rewritten it, and room to rewrite it again.
     lines: [Vec<u8>; 2],
     /// Takes the place of the steps: what the Java agent does.
@@ -209,6 +212,13 @@ impl Pipeline {
         chain
     }
 
+    /// Chooses a partition key for each record too.
+    #[must_use]
+    pub fn with_key(mut self, key: Option<key::Options>) -> Self {
+        self.key = key.map(|key| Chooser::new(key, &mut self.fields));
+        self
+    }
+
     /// A chain of the Java agent's converters; none at all leaves a record's bytes untouched.
     #[must_use]
     pub fn java(converters: Vec<java::Converter>) -> Self {
@@ -237,16 +247,20 @@ impl Pipeline {
         }
     }
 
-    /// Whether a step says something of the EC2 instance, so that somebody has to ask for it.
+    /// Whether a step or the key says something of the EC2 instance, so that somebody has to ask for it.
     #[must_use]
     pub fn needs_ec2(&self) -> bool {
-        self.adds().any(Add::needs_ec2) || self.java.as_ref().is_some_and(java::Chain::needs_ec2)
+        self.adds().any(Add::needs_ec2)
+            || self.java.as_ref().is_some_and(java::Chain::needs_ec2)
+            || self.key.as_ref().is_some_and(Chooser::needs_ec2)
     }
 
-    /// Whether a step names a tag of the EC2 instance; reading tags takes more rights than the rest.
+    /// Whether a step or the key names a tag of the EC2 instance; reading tags takes more rights than the rest.
     #[must_use]
     pub fn needs_ec2_tags(&self) -> bool {
-        self.adds().any(Add::needs_ec2_tags) || self.java.as_ref().is_some_and(java::Chain::needs_ec2)
+        self.adds().any(Add::needs_ec2_tags)
+            || self.java.as_ref().is_some_and(java::Chain::needs_ec2)
+            || self.key.as_ref().is_some_and(Chooser::needs_ec2_tags)
     }
 
     /// How old what is known of the EC2 instance may be, where a step says so.
@@ -269,7 +283,13 @@ impl Pipeline {
     ///
     /// A parse step reads the record's line, whatever the steps before it found, and adds to their fields.
     pub fn run(&mut self, context: &Context<'_>, record: &[u8], out: &mut Vec<u8>) -> Outcome {
+        if let Some(key) = &mut self.key {
+            key.begin();
+        }
         if self.is_raw() {
+            if let Some(key) = &mut self.key {
+                key.take(context, record, &self.fields);
+            }
             out.extend_from_slice(record);
             return Outcome::Emit;
         }
@@ -277,7 +297,7 @@ impl Pipeline {
             return chain.run(context, record, out);
         }
         let (read, line_end) = split_line_end(record);
-        let Self { stages, fields, message, lines: [edited, spare], emitter, .. } = self;
+        let Self { stages, fields, message, lines: [edited, spare], emitter, key, .. } = self;
         let mut is_edited = false;
         begin(fields, *message, read);
         for stage in stages {
@@ -316,8 +336,16 @@ impl Pipeline {
             }
         }
         let line = if is_edited { &edited[..] } else { read };
+        if let Some(key) = key {
+            key.take(context, line, fields);
+        }
         emitter.write(line, line_end, fields, out);
         Outcome::Emit
+    }
+
+    /// The partition key of the record that was run last and is sent as `sent`; nothing where keys are random.
+    pub fn key(&mut self, id: RecordId, sent: &[u8]) -> Result<Option<&str>, Missing> {
+        self.key.as_mut().map(|key| key.key(id, sent)).transpose()
     }
 }
 

@@ -20,6 +20,22 @@ use crate::model::RecordId;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template(pub Vec<Part>);
 
+impl Template {
+    /// The variables in it.
+    fn variables(&self) -> impl Iterator<Item = &Variable> {
+        self.0.iter().filter_map(|part| match part {
+            Part::Variable(variable) => Some(variable),
+            Part::Text(_) | Part::Field(_) => None,
+        })
+    }
+
+    /// Whether it names a field.
+    #[must_use]
+    pub fn has_fields(&self) -> bool {
+        self.0.iter().any(|part| matches!(part, Part::Field(_)))
+    }
+}
+
 /// A piece of a template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Part {
@@ -86,10 +102,7 @@ impl Added {
             Piece::Json(_) => None,
             Piece::Text(template) => Some(template),
         });
-        text.into_iter().chain(inside).flat_map(|template| &template.0).filter_map(|part| match part {
-            Part::Variable(variable) => Some(variable),
-            Part::Text(_) | Part::Field(_) => None,
-        })
+        text.into_iter().chain(inside).flat_map(Template::variables)
     }
 }
 
@@ -125,9 +138,7 @@ enum Slot {
 
 impl Add {
     pub(super) fn new(list: Vec<(String, Added)>, fields: &mut Fields) -> Self {
-        let variables = || list.iter().flat_map(|(_, added)| added.variables());
-        let needs_ec2_tags = variables().any(|variable| matches!(variable, Variable::Ec2Tag(_)));
-        let needs_ec2 = needs_ec2_tags || variables().any(|variable| matches!(variable, Variable::Ec2(_)));
+        let (needs_ec2, needs_ec2_tags) = needs(list.iter().flat_map(|(_, added)| added.variables()));
         let list = list.into_iter().map(|(name, added)| {
             let ready = match added {
                 Added::Text(template) => Ready::Text(slots(template, fields)),
@@ -178,6 +189,51 @@ impl Add {
             fields.put(line, *name, value);
         }
     }
+}
+
+/// A text by itself, made ready to be filled in.
+#[derive(Clone, Debug)]
+pub(super) struct Filler {
+    slots: Vec<Slot>,
+    needs_ec2: bool,
+    needs_ec2_tags: bool,
+}
+
+impl Filler {
+    pub(super) fn new(template: Template, fields: &mut Fields) -> Self {
+        let (needs_ec2, needs_ec2_tags) = needs(template.variables());
+        Self { slots: slots(template, fields), needs_ec2, needs_ec2_tags }
+    }
+
+    /// Whether it says something of the EC2 instance.
+    pub(super) fn needs_ec2(&self) -> bool {
+        self.needs_ec2
+    }
+
+    /// Whether it names a tag of the EC2 instance.
+    pub(super) fn needs_ec2_tags(&self) -> bool {
+        self.needs_ec2_tags
+    }
+
+    /// Appends the text; false if something in it is not known, null or empty.
+    pub(super) fn fill(&self, context: &Context<'_>, line: &[u8], fields: &Fields, out: &mut Vec<u8>) -> bool {
+        let ec2 = if self.needs_ec2 { context.ec2.get() } else { None };
+        let source = Source { context, ec2: ec2.as_deref(), line, fields };
+        self.slots.iter().all(|slot| {
+            let before = out.len();
+            source.slot(slot, out);
+            out.len() > before
+        })
+    }
+}
+
+/// Whether variables say something of the EC2 instance, and whether they name a tag of it.
+fn needs<'a>(variables: impl Iterator<Item = &'a Variable>) -> (bool, bool) {
+    variables.fold((false, false), |(ec2, tags), variable| match variable {
+        Variable::Ec2Tag(_) => (true, true),
+        Variable::Ec2(_) => (true, tags),
+        _ => (ec2, tags),
+    })
 }
 
 fn slots(template: Template, fields: &mut Fields) -> Vec<Slot> {

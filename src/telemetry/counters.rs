@@ -33,6 +33,10 @@ pub struct FlowCounters {
     pub sent_records: Counter,
     /// Bytes of data of the accepted records, before any encoding.
     pub sent_bytes: Counter,
+    /// Units of payload that the accepted records make: of 25 KiB for Kinesis, of 5 KiB for Firehose.
+    pub put_units: Counter,
+    /// Bytes of the accepted records, keys included, each record rounded up to 1 KiB for Kinesis, to 5 KiB for Firehose.
+    pub rounded_bytes: Counter,
     /// Requests made to the destination, whatever became of them.
     pub requests: Counter,
     /// Records sent again after a failure.

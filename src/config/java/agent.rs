@@ -12,7 +12,6 @@ use super::{
 };
 use crate::{
     aws::StaticKeys,
-    deliver::PartitionKey,
     flow::Options,
     record::java::json::{Node, Value},
     source::StartAt,
@@ -85,7 +84,8 @@ pub struct Flow {
     pub terminator: Option<String>,
     /// The entries of `dataProcessingOptions`.
     pub processing: Vec<Node>,
-    pub partition_key: PartitionKey,
+    /// Partition keys are the records' hashes; else random.
+    pub hashes_records: bool,
     /// `None`: off, or of no effect.
     pub aggregate: Option<usize>,
 }
@@ -308,7 +308,7 @@ fn flow(r: &mut Reader<'_>, flow: &Object<'_>) -> Option<Flow> {
     let is_firehose = matches!(stream, Some(Stream::Firehose(_)));
     let most_bytes = if is_firehose { 4 << 20 } else { 5 << 20 };
     let start_at = [("START_OF_FILE", StartAt::Beginning), ("END_OF_FILE", StartAt::End)];
-    let partition_key = [("RANDOM", PartitionKey::Random), ("DETERMINISTIC", PartitionKey::RecordMd5)];
+    let hashes_records = [("RANDOM", false), ("DETERMINISTIC", true)];
     Some(Flow {
         at: r.place(flow.at),
         start_at: r.choice(flow, "initialPosition", &start_at),
@@ -321,7 +321,7 @@ fn flow(r: &mut Reader<'_>, flow: &Object<'_>) -> Option<Flow> {
         footer: r.text(flow, "fileFooterPattern").filter(|text| !text.is_empty()),
         terminator: terminator(r, flow, if is_firehose { 1_000 << 10 } else { 1 << 20 }),
         processing: processing(r, flow),
-        partition_key: r.choice(flow, "partitionKeyOption", &partition_key).unwrap_or(PartitionKey::Random),
+        hashes_records: r.choice(flow, "partitionKeyOption", &hashes_records).unwrap_or(false),
         aggregate: aggregate(r, flow, is_firehose),
         stream: stream?,
         files: files?,
@@ -437,7 +437,7 @@ mod tests {
             footer: None,
             terminator: None,
             processing: Vec::new(),
-            partition_key: PartitionKey::Random,
+            hashes_records: false,
             aggregate: None,
         };
         assert_eq!(flow("/v/a*").name(), "fh:s:/v/a*");

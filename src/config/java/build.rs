@@ -4,19 +4,21 @@
 use std::time::Duration;
 
 use super::{
+    super::kinesis::of_delivery,
     agent::{Agent, Flow, Metrics, Service, Stream},
     processing::{self, Findings},
     read::{Object, Reader},
 };
 use crate::{
     aws::Aws,
-    deliver::{Aggregate, Destination, Firehose, Kinesis, PartitionKey},
+    deliver::{Aggregate, Destination, Firehose, Kinesis},
     flow::{Delivery, Limits, Options},
     record::{
         java::{
             Converter,
             pattern::{Flags, Pattern},
         },
+        key,
         pipeline::Pipeline,
         regex::Regex,
         split::{self, Multiline, Oversize, Start},
@@ -51,7 +53,7 @@ pub(super) fn options(r: &mut Reader<'_>, object: &Object<'_>, agent: &Agent, fl
     let paths = vec![r.check(object, "filePattern", glob)?];
     let exclude = ARCHIVES.iter().map(|glob| source::Pattern::new(glob).expect("these are globs")).collect();
     let source = source::Options { paths, exclude, start_at: flow.start_at, poll_interval: poll_interval(flow) };
-    let pipeline = Pipeline::java(converters(r, object, flow));
+    let pipeline = Pipeline::java(converters(r, object, flow)).with_key(key(flow));
     let (name, delivery) = (flow.name(), Delivery::AtLeastOnce);
     Some(Options { name, source, framing: framing?, pipeline, destination, limits, delivery })
 }
@@ -124,11 +126,17 @@ fn destination(r: &mut Reader<'_>, object: &Object<'_>, agent: &Agent, flow: &Fl
             // Without an endpoint the Java agent asks the SDK's chain, and stops where that knows no region.
             let last = agent.kinesis.endpoint.is_some();
             let aws = aws(agent, &agent.kinesis, last);
-            let (stream, partition_key) = (stream.clone(), flow.partition_key);
-            Destination::Kinesis(Box::new(Kinesis { stream, aws, partition_key, max_in_flight }))
+            Destination::Kinesis(Box::new(Kinesis {
+                stream: stream.clone(),
+                aws,
+                partition_key: of_delivery(key(flow).as_ref()),
+                aggregate: None,
+                keeps_order: false,
+                max_in_flight,
+            }))
         }
         Stream::Firehose(stream) => {
-            if flow.partition_key != PartitionKey::Random {
+            if flow.hashes_records {
                 let at = object.get("partitionKeyOption").map_or(object.at, |node| node.at);
                 let text = "has no effect on a delivery stream, in the Java agent neither";
                 r.warning(at, &object.key("partitionKeyOption"), text);
@@ -137,13 +145,19 @@ fn destination(r: &mut Reader<'_>, object: &Object<'_>, agent: &Agent, flow: &Fl
             Destination::Firehose(Box::new(Firehose {
                 stream: stream.clone(),
                 aws: aws(agent, &agent.firehose, true),
-                aggregate: flow.aggregate.map(|max_bytes| Aggregate { max_bytes, ..Aggregate::default() }),
+                aggregate: flow.aggregate.map(|max_bytes| Aggregate { max_bytes, ..Aggregate::LINES }),
                 // What converters write is sent as it is; else only the last line of a file can be without its newline.
                 add_newline: flow.processing.is_empty() && whole_lines,
                 max_in_flight,
             }))
         }
     }
+}
+
+/// What partition keys are made of, where they are not random.
+fn key(flow: &Flow) -> Option<key::Options> {
+    let has_keys = flow.hashes_records && matches!(flow.stream, Stream::Kinesis(_));
+    has_keys.then_some(key::Options::RECORD_HASH)
 }
 
 /// The metrics that the Java agent sends unless it is told not to.

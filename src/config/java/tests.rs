@@ -299,7 +299,7 @@ fn a_flow_says_what_it_wants() {
     let Start::JavaLookingAt(start) = start else { panic!("as the Java agent does") };
     assert_eq!([&b"1 a\n"[..], b"a 1\n"].map(|line| start.is_match(line)), [Ok(true), Ok(false)]);
     let Destination::Kinesis(kinesis) = &flow.destination else { panic!("a stream") };
-    assert_eq!(kinesis.partition_key, PartitionKey::RecordMd5);
+    assert_eq!(kinesis.partition_key, PartitionKey::Chosen { max_bytes: 32 });
 }
 
 #[test]

@@ -9,7 +9,7 @@ use super::{
     build::{ARCHIVES, LAST_REGION, SESSION_NAME, looking_at, whole_record},
     steps,
 };
-use crate::{deliver::PartitionKey, record::regex::Regex, source::StartAt};
+use crate::{record::regex::Regex, source::StartAt};
 
 /// Lines at an indent.
 #[derive(Default)]
@@ -210,7 +210,7 @@ fn destination(out: &mut Text, agent: &Agent, flow: &Flow) {
     out.line(8, &format!("stream: {}", quoted(stream)));
     reach(out, 8, service, kind == "firehose" || service.endpoint.is_some());
     if kind == "kinesis" {
-        let key = if flow.partition_key == PartitionKey::RecordMd5 { "record_hash" } else { "random" };
+        let key = if flow.hashes_records { "record_hash" } else { "random" };
         if key != "random" {
             out.comment(8, "DETERMINISTIC: the MD5 of the record, not of everything that was read along with it.");
         }

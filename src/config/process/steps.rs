@@ -3,7 +3,7 @@
 use std::num::NonZeroU64;
 
 use super::super::{
-    env, keys,
+    keys,
     read::{Reader, Value},
     tree::Kind,
     value,
@@ -11,7 +11,7 @@ use super::super::{
 use crate::record::{
     pipeline::Step,
     steps::{Limit, SingleLine},
-    template::{Added, Piece, Template},
+    template::{Added, Piece},
 };
 
 pub(super) fn add(r: &mut Reader<'_>, value: &Value<'_>, flow: &str) -> Option<Step> {
@@ -33,7 +33,7 @@ pub(super) fn add(r: &mut Reader<'_>, value: &Value<'_>, flow: &str) -> Option<S
 
 fn added(r: &mut Reader<'_>, value: &Value<'_>, flow: &str) -> Option<Added> {
     if value.is_scalar() && json_of_plain(value).is_none() {
-        return template(r, value, flow).map(Added::Text);
+        return r.template(value, flow).map(Added::Text);
     }
     let mut pieces = Vec::new();
     push_json(r, value, flow, &mut pieces)?;
@@ -46,7 +46,7 @@ fn push_json(r: &mut Reader<'_>, value: &Value<'_>, flow: &str, out: &mut Vec<Pi
         Kind::Null => push(out, "null"),
         Kind::Scalar(_) => match json_of_plain(value) {
             Some(json) => push(out, json),
-            None => out.push(Piece::Text(template(r, value, flow)?)),
+            None => out.push(Piece::Text(r.template(value, flow)?)),
         },
         Kind::Seq(_) => {
             for (at, item) in r.list(value)?.iter().enumerate() {
@@ -91,11 +91,6 @@ fn json_of_plain<'n>(value: &Value<'n>) -> Option<&'n str> {
         }
         _ => None,
     }
-}
-
-fn template(r: &mut Reader<'_>, value: &Value<'_>, flow: &str) -> Option<Template> {
-    let written = r.written(value)?;
-    env::template(written, r.env, flow).map_err(|wrong| wrong.into_iter().for_each(|text| r.problem(value, text))).ok()
 }
 
 /// The fields of `remove` or `keep`.

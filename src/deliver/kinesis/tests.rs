@@ -4,21 +4,27 @@ use super::*;
 use crate::{
     aws::Aws,
     deliver::{
-        Kinesis,
+        Kinesis, PartitionKey,
         courier::Sink,
         errors::Class,
         job::Reply,
         put::{stub, verdict},
         testing::{batch, batch_of},
     },
-    model::{Generation, Span},
 };
 use aws_sdk_kinesis::types::Record;
 use std::{io::Write, net::TcpListener};
 use stub::{Request, access, runtime};
 
 async fn connect(stream: &str, aws: Aws) -> KinesisSink {
-    let options = Kinesis { stream: stream.into(), aws, partition_key: PartitionKey::Random, max_in_flight: 2 };
+    let options = Kinesis {
+        stream: stream.into(),
+        aws,
+        partition_key: PartitionKey::Random,
+        aggregate: None,
+        keeps_order: false,
+        max_in_flight: 2,
+    };
     KinesisSink::connect(&options).await.unwrap()
 }
 
@@ -26,16 +32,17 @@ fn ask(stream: &str, batch: &Batch, which: &[u32], answer: Option<(u16, &str)>) 
     stub::ask(async |aws| connect(stream, aws).await, batch, which, answer)
 }
 
-fn laid_out(stream: &str, key: PartitionKey, batch: &Batch, which: &[u32]) -> String {
+/// The body of a request to the stream `web`.
+pub(crate) fn laid_out(aggregates: bool, batch: &Batch, which: &[u32]) -> Vec<u8> {
     let mut out = vec![1; 3];
-    Stream::new(stream, key).lay_out(&mut out, batch, which);
-    String::from_utf8(out).unwrap()
+    Stream::new("web", aggregates).lay_out(&mut out, batch, which);
+    out
 }
 
 #[test]
 fn the_body_is_laid_out_as_the_service_expects() {
     let batch = batch_of(0, &[b"hello\n", b"", b"skipped", b"\xff\x00"]);
-    let key = |i| String::from_utf8(random_key(batch.record_id(i)).to_vec()).unwrap();
+    let key = |i| String::from_utf8(batch.record_id(i).random_key().to_vec()).unwrap();
     let expected = format!(
         "{{\"Records\":[{{\"Data\":\"aGVsbG8K\",\"PartitionKey\":\"{}\"}},{{\"Data\":\"\",\"PartitionKey\":\"{}\"}},\
          {{\"Data\":\"/wA=\",\"PartitionKey\":\"{}\"}}],\"StreamName\":\"web\"}}",
@@ -43,46 +50,14 @@ fn the_body_is_laid_out_as_the_service_expects() {
         key(1),
         key(3)
     );
-    assert_eq!(laid_out("web", PartitionKey::Random, &batch, &[0, 1, 3]), expected);
-}
-
-#[test]
-fn the_hash_of_a_record_is_its_md5_in_hexadecimal_digits() {
-    let batch = batch_of(0, &[b"same\n"]);
-    let expected = "{\"Records\":[{\"Data\":\"c2FtZQo=\",\"PartitionKey\":\"847676261680bff61c72961c8198abc0\"}],\
-                    \"StreamName\":\"web\"}";
-    assert_eq!(laid_out("web", PartitionKey::RecordMd5, &batch, &[0]), expected);
-}
-
-#[test]
-fn a_record_and_its_key_fit_a_mebibyte() {
-    for (key, bytes) in [(PartitionKey::Random, 10), (PartitionKey::RecordMd5, 32)] {
-        assert_eq!(Stream::new("web", key).max_record_bytes(), (1 << 20) - bytes);
-    }
-}
-
-#[test]
-fn a_key_never_changes_between_versions() {
-    let id = RecordId { generation: Generation(1), span: Span { start: 2, end: 3 } };
-    assert_eq!(random_key(id), *b"ctarwyta6x");
-}
-
-#[test]
-fn keys_spread_evenly_over_the_first_character() {
-    let mut counts = [0u32; 256];
-    for start in 0..36_000 {
-        let id = RecordId { generation: Generation(9), span: Span { start, end: start + 100 } };
-        counts[usize::from(random_key(id)[0])] += 1;
-    }
-    let used: Vec<_> = counts.into_iter().filter(|c| *c > 0).collect();
-    assert!(used.len() == 36 && used.iter().all(|c| (850..1150).contains(c)), "{used:?}");
+    assert_eq!(String::from_utf8(laid_out(false, &batch, &[0, 1, 3])).unwrap(), expected);
 }
 
 #[test]
 fn a_stream_is_a_name_or_an_arn() {
     let arn = "arn:aws:kinesis:eu-west-1:111122223333:stream/web";
-    assert_eq!(Stream::new(arn, PartitionKey::Random).tail, format!("],\"StreamARN\":\"{arn}\"}}").as_bytes());
-    assert_eq!(Stream::new("a\"b", PartitionKey::Random).tail, br#"],"StreamName":"a\"b"}"#);
+    assert_eq!(Stream::new(arn, false).tail, format!("],\"StreamARN\":\"{arn}\"}}").as_bytes());
+    assert_eq!(Stream::new("a\"b", false).tail, br#"],"StreamName":"a\"b"}"#);
 }
 
 const ACCEPTED: &str = r#"{"FailedRecordCount":0,"Records":[{"SequenceNumber":"1","ShardId":"s"}]}"#;
@@ -92,7 +67,7 @@ fn the_service_gets_the_laid_out_body_and_a_signature_over_it() {
     let batch = batch(0, 3);
     let (reply, request) = ask("web", &batch, &[1], Some((200, ACCEPTED)));
     assert!(matches!(reply, Reply::Answered { failed } if failed.is_empty()));
-    assert_eq!(request.body, laid_out("web", PartitionKey::Random, &batch, &[1]).as_bytes());
+    assert_eq!(request.body, laid_out(false, &batch, &[1]));
     assert_eq!(request.header("x-amz-target"), "Kinesis_20131202.PutRecords");
     assert_eq!(request.header("content-type"), "application/x-amz-json-1.1");
     let authorization = request.header("authorization");
@@ -202,7 +177,7 @@ fn what_is_sent_can_be_read_from_the_stream() {
         let read = client.get_records().shard_iterator(iterator).send().await.unwrap();
         let pair = |r: &Record| (r.data.clone().into_inner(), r.partition_key.clone().unwrap().into_bytes());
         let records: Vec<_> = read.records().iter().map(pair).collect();
-        let keys = which.map(|i| random_key(batch.record_id(i as usize)));
+        let keys = which.map(|i| batch.record_id(i as usize).random_key());
         let sent: Vec<_> =
             which.iter().zip(&keys).map(|(i, k)| (batch.record(*i as usize).to_vec(), k.to_vec())).collect();
         assert_eq!(records, sent);

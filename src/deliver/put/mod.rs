@@ -8,7 +8,7 @@ pub(super) mod stub;
 pub(super) mod verdict;
 
 use super::{
-    courier::Sink,
+    courier::{Billing, Sink},
     errors::{Class, Failure},
     job::Reply,
 };
@@ -45,6 +45,10 @@ pub trait Service: std::fmt::Debug + Send + Sync + 'static {
     /// The permission that a request needs.
     const ACTION: &'static str;
 
+    /// Most bytes of one record, its partition key included.
+    const MAX_RECORD: usize;
+    const BILLING: Billing;
+
     fn client(config: &SdkConfig) -> Self::Client;
 
     /// Name or ARN, for people.
@@ -53,8 +57,10 @@ pub trait Service: std::fmt::Debug + Send + Sync + 'static {
     /// The region that an ARN names.
     fn region(&self) -> Option<&str>;
 
-    /// Most bytes of one record's data.
-    fn max_record_bytes(&self) -> usize;
+    /// Records of one slot arrive in the order of their batches.
+    fn keeps_order(&self) -> bool {
+        false
+    }
 
     /// Writes the body with these records into `out`, which is emptied first.
     fn lay_out(&self, out: &mut Vec<u8>, batch: &Batch, which: &[u32]);
@@ -148,8 +154,16 @@ impl<S: Service> Sink for Put<S> {
         self.max_in_flight
     }
 
+    fn keeps_order(&self) -> bool {
+        self.service.keeps_order()
+    }
+
+    fn billing(&self) -> Option<Billing> {
+        Some(S::BILLING)
+    }
+
     async fn send(&self, batch: &Batch, which: &[u32]) -> Reply {
-        let oversize = oversize(batch, which, self.service.max_record_bytes());
+        let oversize = oversize(batch, which, S::MAX_RECORD);
         debug_assert!(oversize.is_none(), "the flow keeps to the destination's limits");
         match oversize {
             Some(reply) => reply,
@@ -160,7 +174,7 @@ impl<S: Service> Sink for Put<S> {
 
 /// What the service would say to records that are too long, without asking it: it would refuse the whole request.
 fn oversize(batch: &Batch, which: &[u32], most: usize) -> Option<Reply> {
-    let fits = |index: u32| batch.record(index as usize).len() <= most;
+    let fits = |index: u32| batch.records[index as usize].size as usize <= most;
     if which.iter().all(|&index| fits(index)) {
         return None;
     }
@@ -217,8 +231,8 @@ mod tests {
     #[test]
     fn records_that_are_too_long_are_refused_and_the_others_kept() {
         let batch = batch_of(0, &[b"a", b"12345", b"1234"]);
-        assert!(oversize(&batch, &[0, 2], 4).is_none());
-        let Some(Reply::Answered { failed }) = oversize(&batch, &[0, 1], 4) else { panic!("too long") };
+        assert!(oversize(&batch, &[0, 2], 10 + 4).is_none());
+        let Some(Reply::Answered { failed }) = oversize(&batch, &[0, 1], 10 + 4) else { panic!("too long") };
         let classes: Vec<_> = failed.iter().map(|(position, f)| (*position, f.class)).collect();
         assert_eq!(classes, [(0, Class::Again), (1, Class::Reject)]);
     }

@@ -2,6 +2,7 @@
 
 mod access;
 mod agent_json;
+mod aggregate;
 mod commands;
 mod content;
 mod disk;
@@ -17,6 +18,7 @@ mod metrics;
 mod migrate;
 mod network;
 mod once;
+mod order;
 mod parse;
 mod processing;
 mod restart;

@@ -19,8 +19,8 @@ use headwater::{
         engine::{Engine, Parts, Step},
         machine::{Event, Settings},
     },
-    model::{Generation, Now, Print, Settled},
-    record::{pipeline::Pipeline, split},
+    model::{Generation, Now, Print, Settled, Slot},
+    record::{key, pipeline::Pipeline, split},
     source::{self, Pattern, StartAt},
     telemetry::counters::FlowCounters,
 };
@@ -92,7 +92,7 @@ pub struct World {
     agent: Option<Agent>,
     all_names: bool,
     planted: Planted,
-    /// Every third world joins lines.
+    /// Every third world joins lines, and every third one by the slots of their keys.
     shape: Shape,
     /// Accepted records: their place, and which line.
     accepted: Vec<(Generation, u64, u32)>,
@@ -104,7 +104,10 @@ type Check = Result<(), String>;
 impl World {
     pub fn new(seed: u64, planted: Planted) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
-        let joins = seed.is_multiple_of(3);
+        let (joins, slots) = (seed.is_multiple_of(3), seed % 3 == 1);
+        let lines = Aggregate { max_bytes: 200, max_records: 4, ..Aggregate::LINES };
+        let aggregate =
+            if slots { Some(Aggregate { max_bytes: 400, ..Aggregate::KPL }) } else { joins.then_some(lines) };
         let sim = Sim::default();
         sim.state().now = 1_700_000_000_000_000_000;
         sim.state().identity_by_name = planted == Planted::IdentityWithoutInode;
@@ -124,11 +127,7 @@ impl World {
             all_names: random.bool(),
             random,
             planted,
-            shape: Shape {
-                overhead: 10,
-                newline: joins,
-                aggregate: joins.then_some(Aggregate { max_bytes: 200, max_records: 4 }),
-            },
+            shape: Shape { overhead: 10, newline: joins, aggregate, slots },
             accepted: Vec::new(),
             slow: false,
         };
@@ -392,7 +391,7 @@ impl World {
                 footer: None,
                 partial_line_timeout: partial,
             },
-            pipeline: Pipeline::default(),
+            pipeline: Pipeline::default().with_key(self.shape.slots.then_some(key::Options::RECORD_HASH)),
             settings: Settings {
                 limits: if unlimited { Limits { buffer: usize::MAX, ..limits } } else { limits },
                 poll_interval: Duration::from_secs(1),
@@ -547,11 +546,11 @@ impl World {
             let index = usize::try_from(*index).unwrap();
             let batch = job.batch();
             let id = batch.record_id(index);
-            let lines: Vec<&[u8]> = batch.record(index).split_inclusive(|b| *b == b'\n').collect();
-            if lines.len() != batch.records[index].count as usize {
-                return Err(format!("{} lines in a record of {}", lines.len(), batch.records[index].count));
+            let slot_of = |key: &str| Slot::of(key.as_bytes());
+            if self.shape.slots && batch.keys(index).any(|key| Some(slot_of(key)) != batch.records[index].slot) {
+                return Err(format!("a record of several slots: {:?}", batch.records[index]));
             }
-            for line in lines {
+            for (_, line) in batch.parts(index) {
                 self.receive(id.generation, id.span.end, line, answer_lost)?;
             }
         }

@@ -98,6 +98,14 @@ struct Entry<'a> {
     #[serde(borrow)]
     data: Cow<'a, str>,
     partition_key: Option<String>,
+    explicit_hash_key: Option<String>,
+}
+
+/// A record of a request.
+struct Offered {
+    data: Vec<u8>,
+    partition_key: Option<String>,
+    explicit_hash_key: Option<String>,
 }
 
 /// What the service answers: a status and a body.
@@ -121,18 +129,18 @@ impl Ledger {
 
     /// Handles a body with records under a fault and says what to answer.
     pub(crate) fn put(&mut self, api: &Api, body: &[u8], fault: &Fault, shards: usize) -> Verdict {
-        let Some(records) = decode(body).filter(|records| records.iter().all(|(_, key)| key.is_some() == api.keyed))
+        let Some(records) =
+            decode(body).filter(|records| records.iter().all(|r| r.partition_key.is_some() == api.keyed))
         else {
             self.violations.push(format!("a body that is not of {}", api.target));
             return refusal(400, "SerializationException", "not such a request");
         };
-        let records: Vec<_> = records.into_iter().map(|(data, key)| (data, key.unwrap_or_default())).collect();
         if let Some(wrong) = violation(api, &records) {
             self.violations.push(wrong.clone());
             return refusal(400, "ValidationException", &wrong);
         }
         if let Fault::Poison(marker) = fault
-            && records.iter().any(|(data, _)| memchr::memmem::find(data, marker).is_some())
+            && records.iter().any(|r| memchr::memmem::find(&r.data, marker).is_some())
         {
             return refusal(400, "ValidationException", "1 validation error detected: Value at 'records' is bad");
         }
@@ -140,9 +148,10 @@ impl Ledger {
         let results: Vec<Value> = records
             .into_iter()
             .enumerate()
-            .map(|(index, (data, partition_key))| {
+            .map(|(index, Offered { data, partition_key, explicit_hash_key })| {
                 self.attempts += 1;
-                let shard = shard_of(&partition_key, shards);
+                let partition_key = partition_key.unwrap_or_default();
+                let shard = shard_of(explicit_hash_key.as_deref().unwrap_or(&partition_key), shards);
                 if let Some((code, message)) = refused(api, fault, index, self.attempts, shard) {
                     failed += 1;
                     return json!({ "ErrorCode": code, "ErrorMessage": message });
@@ -174,26 +183,34 @@ fn refused(api: &Api, fault: &Fault, index: usize, attempt: u64, shard: usize) -
     throttled.then_some((api.busy, message))
 }
 
-fn decode(body: &[u8]) -> Option<Vec<(Vec<u8>, Option<String>)>> {
+fn decode(body: &[u8]) -> Option<Vec<Offered>> {
     let request: Put = serde_json::from_slice(body).ok()?;
-    let decode = |e: Entry| Some((base64_simd::STANDARD.decode_to_vec(e.data.as_bytes()).ok()?, e.partition_key));
+    let decode = |Entry { data, partition_key, explicit_hash_key }: Entry| {
+        let data = base64_simd::STANDARD.decode_to_vec(data.as_bytes()).ok()?;
+        Some(Offered { data, partition_key, explicit_hash_key })
+    };
     request.records.into_iter().map(decode).collect()
 }
 
-/// The limits of the service (500 records, its sizes, keys of 1 to 256 characters).
-fn violation(api: &Api, records: &[(Vec<u8>, String)]) -> Option<String> {
+/// The limits of the service (500 records, its sizes, keys of 1 to 256 characters, hashes of 128 bits).
+fn violation(api: &Api, records: &[Offered]) -> Option<String> {
     if records.is_empty() || records.len() > 500 {
         return Some(format!("{} records in one request", records.len()));
     }
-    let sizes = || records.iter().map(|(data, key)| data.len() + key.len());
+    let key = |r: &Offered| r.partition_key.as_ref().map_or(0, String::len);
+    let sizes = || records.iter().map(|r| r.data.len() + key(r));
     if let Some(size) = sizes().find(|s| *s > api.record) {
         return Some(format!("a record of {size} bytes"));
     }
     if sizes().sum::<usize>() > api.request {
         return Some(format!("a request of {} bytes", sizes().sum::<usize>()));
     }
+    if records.iter().filter_map(|r| r.explicit_hash_key.as_ref()).any(|hash| hash.parse::<u128>().is_err()) {
+        return Some("an explicit hash key that is no number".into());
+    }
     let key_length = |key: &str| (1..=256).contains(&key.chars().count());
-    (api.keyed && !records.iter().all(|(_, key)| key_length(key))).then(|| "a partition key of a wrong length".into())
+    let keys_fit = records.iter().all(|r| r.partition_key.as_deref().is_none_or(key_length));
+    (!keys_fit).then(|| "a partition key of a wrong length".into())
 }
 
 /// Which shard a key goes to. Even, and the same each time; that the real service hashes otherwise plays no part here.

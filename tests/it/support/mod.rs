@@ -3,6 +3,7 @@
 
 pub(crate) mod agent;
 pub(crate) mod cloudwatch;
+pub(crate) mod consumer;
 pub(crate) mod faults;
 pub(crate) mod givers;
 mod http;
