@@ -27,7 +27,7 @@ const FORMATS: [(&str, &str, &str); 17] = [
     ("regex, anchored, 4 groups", r"[{parse: {regex: '^(?P<t>\S+) (?P<l>\w+) (?P<th>\S+) (?P<m>.*)$'}}]", PLAIN),
     ("regex, not anchored", r"[{parse: {regex: '(?P<l>INFO|WARN) (?P<th>\S+) (?P<m>.*)$'}}]", PLAIN),
     ("regex, back-reference", r"[{parse: {regex: '^(?P<t>\S+) (?P<l>\w+) (?P<m>(?P<q>.).*\4.*)$'}}]", PLAIN),
-    ("csv", "[{parse: {csv: {fields: [a, b, c, d, e, f, g, h]}}}]", CSV),
+    ("csv", "[{parse: {csv: {fields: [a, b, c, d, e, f, g, h, i]}}}]", CSV),
     ("logfmt", "[{parse: logfmt}]", LOGFMT),
     ("common", "[{parse: common}]", COMMON),
     ("combined", "[{parse: combined}]", COMBINED),
