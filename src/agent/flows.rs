@@ -192,7 +192,8 @@ fn start<S: Sink>(
     let health = courier.health();
     let (hints, watcher) = watch(&name, mode, &inbox);
     let parts = parts(options, opened, mode, max_batches, watcher.is_some(), host, Arc::clone(&counters));
-    tracing::info!(flow = name, first_start = parts.places.is_none(), "flow started");
+    let (flow, first_start) = (name.clone(), parts.places.is_none());
+    let started = move || tracing::info!(flow, first_start, "flow started");
     let (done, end) = oneshot::channel();
     let flow_status = Arc::clone(&status);
     thread::Builder::new()
@@ -200,7 +201,7 @@ fn start<S: Sink>(
         .spawn(move || {
             let engine = Engine::new(parts, Instant::now());
             let driver = Driver { engine, inbox: inputs, watcher, hints, status: flow_status };
-            let _ = done.send(driver.run(|batch| courier.send(batch)));
+            let _ = done.send(driver.run(started, |batch| courier.send(batch)));
         })
         .context("cannot start a flow's thread")?;
     Ok(Flow { name, status, counters, health, label, inbox, end: Some(end), ended: None })

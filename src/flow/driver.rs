@@ -57,8 +57,10 @@ pub struct Driver<F: Fs, S> {
 }
 
 impl<F: Fs, S: Storage> Driver<F, S> {
-    /// Runs until the machine says that all is delivered and durable. `send` must not block.
-    pub fn run(mut self, send: impl Fn(Batch)) -> Ended {
+    /// Runs until the machine says that all is delivered and durable. `started` is called once the files that are there at
+    /// the start are known: what comes later is new. `send` must not block.
+    pub fn run(mut self, started: impl FnOnce(), send: impl Fn(Batch)) -> Ended {
+        let mut started = Some(started);
         let mut hinted = false;
         let mut last_hints = Instant::now();
         let mut last_status: Option<Instant> = None;
@@ -74,6 +76,10 @@ impl<F: Fs, S: Storage> Driver<F, S> {
             }
             self.status.turned();
             let step = self.engine.step(now);
+            // The first step is the first look.
+            if let Some(started) = started.take() {
+                started();
+            }
             self.renew_watches();
             if last_status.is_none_or(|last| now.mono >= last + STATUS_EVERY) || matches!(step, Step::Exit) {
                 last_status = Some(now.mono);
