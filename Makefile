@@ -6,9 +6,9 @@ FUZZ_SECONDS ?= 60
 TARGET_DIR = $(or $(CARGO_TARGET_DIR),target)
 FUZZ_TARGETS = $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
 
-.PHONY: check fmt clippy test doc deny examples unit fuzz bench
+.PHONY: check fmt clippy test doc deny examples unit manuals package system fuzz bench
 
-check: fmt clippy test doc deny examples unit
+check: fmt clippy test doc deny examples unit manuals
 
 fmt:
 	$(CARGO) fmt --check
@@ -31,17 +31,42 @@ examples:
 	$(CARGO) build --locked --bin headwater
 	@set -e; for file in config-examples/*.yaml config-examples/*.json; do "$(TARGET_DIR)/debug/headwater" validate -c "$$file"; done
 
-# systemd reads the unit, with the program that was just built in the place of the installed one.
+# systemd reads the units, with the program that was just built in the place of the installed one.
 unit: examples
 	@if ! command -v systemd-analyze >/dev/null; then \
-		echo "SKIPPED: systemd/headwater.service is not verified, for systemd-analyze is not installed" >&2; \
+		echo "SKIPPED: the units are not verified, for systemd-analyze is not installed" >&2; \
 	else \
 		set -e; folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
 		program=$$(realpath "$(TARGET_DIR)/debug/headwater"); \
-		sed "s|/usr/bin/headwater|$$program|" systemd/headwater.service >"$$folder/headwater.service"; \
-		systemd-analyze verify --man=no "$$folder/headwater.service"; \
-		echo "systemd/headwater.service: valid"; \
+		for unit in headwater.service headwater@.service; do \
+			sed "s|/usr/bin/headwater|$$program|" "systemd/$$unit" >"$$folder/$$unit"; \
+			systemd-analyze verify --man=no "$$folder/$$unit"; \
+			echo "systemd/$$unit: valid"; \
+		done; \
 	fi
+
+# Manual pages and completions can be made, and man(1) has nothing to say about them.
+manuals:
+	@set -e; folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
+	$(CARGO) run --quiet --locked --example generate -- "$$folder"; \
+	bash -n "$$folder/completions/headwater.bash"; \
+	if ! command -v man >/dev/null; then \
+		echo "SKIPPED: manual pages are not read, for man is not installed" >&2; \
+	else \
+		for page in "$$folder"/man/*; do \
+			said=$$(man --warnings -l "$$page" 2>&1 >/dev/null); \
+			if [ -n "$$said" ]; then echo "$$page: $$said" >&2; exit 1; fi; \
+		done; \
+		echo "manual pages: valid"; \
+	fi
+
+# Needs cargo-zigbuild, cargo-auditable, cargo-deb and cargo-generate-rpm; says how to get them.
+package:
+	packaging/build.sh
+
+# Installs the packages into booted systems. Needs root, systemd-nspawn and debootstrap, and is skipped loudly without.
+system:
+	tests/system/run.sh
 
 # Needs cargo-fuzz and a C++ compiler. Without sanitizers it runs on the stable toolchain. What it finds goes to
 # fuzz/found, not to the corpus: it is thousands of files.

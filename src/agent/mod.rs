@@ -77,6 +77,8 @@ async fn live(mut config: Config, mode: Mode) -> anyhow::Result<u8> {
     let mut systemd = systemd::Notifier::new();
     let metrics = metrics.and_then(|options| export(options, &host, &flows));
     let mut progress = progress::Progress::new(mode, Instant::now());
+    // Without a flow there is no end to wait for: the service stays, and says that it has nothing to do.
+    let idle = mode == Mode::Follow && flows.flows.is_empty();
     let mut tick = tokio::time::interval(Duration::from_millis(500));
     systemd::Notifier::ready();
     loop {
@@ -85,7 +87,7 @@ async fn live(mut config: Config, mode: Mode) -> anyhow::Result<u8> {
                 systemd.report(&flows);
                 progress.show(&flows, Instant::now());
             }
-            () = flows.wait_ended() => {
+            () = flows.wait_ended(), if !idle => {
                 progress.finish(&flows);
                 progress.sums(&flows);
                 finish(metrics, LAST_METRICS).await;

@@ -107,6 +107,9 @@ impl Seen {
 
 /// One line: files, bytes behind, rate, and what holds, if anything.
 fn status(flows: &Flows, rate: f64) -> String {
+    if flows.flows.is_empty() {
+        return "Nothing to do: the configuration has no flow".to_owned();
+    }
     let files: u64 = flows.flows.iter().map(|f| f.status.files()).sum();
     let behind: u64 = flows.flows.iter().map(|f| f.status.behind()).sum();
     let mut line = format!("{files} files, {} behind, {}/s", bytes(float(behind)), bytes(rate));

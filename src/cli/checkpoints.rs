@@ -12,6 +12,13 @@ use crate::{
     source::fs::{Disk, Fs},
 };
 
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  headwater checkpoints
+  headwater checkpoints --json | jq '.[] | select(.behind > 1000000)'
+
+ACKED and BEHIND are bytes: delivered, and not yet delivered. May be called while the agent runs.";
+
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     #[command(flatten)]

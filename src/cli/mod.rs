@@ -7,7 +7,7 @@ mod validate;
 
 use std::{ffi::OsString, path::PathBuf};
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::{
     agent::{EXIT_CONFIG, EXIT_FAILURE, EXIT_OK},
@@ -15,9 +15,19 @@ use crate::{
     telemetry::log,
 };
 
+const EXAMPLES: &str = "\
+Examples:
+  headwater validate                      check /etc/headwater/headwater.yaml and conf.d
+  headwater run -c web.yaml               follow files until SIGTERM or Ctrl-C
+  headwater run --once -c import.yaml     deliver what is there, then exit
+  headwater checkpoints                   how far each file is delivered
+
+Exit codes: 0 clean, 78 the configuration is wrong, 1 anything else.
+Manuals: headwater-run(1), headwater.yaml(5)";
+
 /// Follows log files across rotation and delivers their lines to Amazon Kinesis, losing nothing.
 #[derive(Debug, Parser)]
-#[command(name = "headwater", version, max_term_width = 100)]
+#[command(name = "headwater", version = env!("HEADWATER_VERSION"), max_term_width = 100, after_help = EXAMPLES)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -26,10 +36,13 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Follow the configured files and deliver them.
+    #[command(after_help = run::EXAMPLES)]
     Run(run::Arguments),
     /// Check a configuration: exit 0, or 78 and every problem.
+    #[command(after_help = validate::EXAMPLES)]
     Validate(Configuration),
     /// Show how far each file is delivered.
+    #[command(after_help = checkpoints::EXAMPLES)]
     Checkpoints(checkpoints::Arguments),
     /// Move from the Java Kinesis agent: its configuration as YAML, and its checkpoints.
     Migrate(migrate::Arguments),
@@ -51,6 +64,11 @@ impl Configuration {
             EXIT_CONFIG
         })
     }
+}
+
+/// The command line's definition, for manuals and completions.
+pub fn definition() -> clap::Command {
+    Arguments::command()
 }
 
 /// Runs a command line, its first word included, and returns the exit code.
@@ -77,10 +95,10 @@ fn lines(text: &str) -> String {
 /// How to log, for commands that do.
 #[derive(Debug, clap::Args)]
 struct Logging {
-    /// How log lines look; auto: journal priorities under systemd, text otherwise.
-    #[arg(long, value_enum, default_value_t)]
+    /// Form of log lines: auto (journal or text), text or json.
+    #[arg(long, value_enum, value_name = "FORM", hide_possible_values = true, default_value_t)]
     log_format: log::Format,
-    /// The least severe level that is logged.
-    #[arg(long, value_enum, default_value_t)]
+    /// Least severe level to log: error, warn, info or debug.
+    #[arg(long, value_enum, value_name = "LEVEL", hide_possible_values = true, default_value_t)]
     log_level: log::Verbosity,
 }

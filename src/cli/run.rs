@@ -6,6 +6,15 @@ use crate::{
     telemetry::log,
 };
 
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  headwater run                                 the service: follow until told to stop
+  headwater run -c web.yaml --log-level debug   the same, saying more
+  headwater run -c import.yaml --once           deliver what is there, then exit
+
+The first SIGTERM or SIGINT delivers what was read, within `shutdown_timeout`; a second SIGINT
+ends at once. What was not delivered is read again by the next start.";
+
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     #[command(flatten)]

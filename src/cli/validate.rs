@@ -2,6 +2,13 @@
 
 use super::{Configuration, EXIT_OK};
 
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  headwater validate                    what the service reads, conf.d included
+  headwater validate -c web.yaml        one file alone
+
+Asks no service: whether the stream exists and may be written shows when the agent runs.";
+
 pub(super) fn run(configuration: &Configuration) -> u8 {
     let config = match configuration.load() {
         Ok(config) => config,

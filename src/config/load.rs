@@ -283,8 +283,9 @@ impl<'e> Loader<'e> {
         if self.written == 0
             && let Some((file, at)) = self.no_flow.take()
         {
-            let text = format!("there is no flow; write at least one, like `{}`", flow::MINIMAL);
-            self.problems.push(Problem { file, at: Some(at), key: "flows".to_owned(), text });
+            let text =
+                format!("there is no flow, so nothing is delivered; write one, like `{}`, and restart", flow::MINIMAL);
+            self.warnings.push(Problem { file, at: Some(at), key: "flows".to_owned(), text });
         }
         if !self.problems.is_empty() {
             return Err(Problems::new(self.problems, &self.files));

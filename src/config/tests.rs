@@ -42,6 +42,11 @@ fn good(text: &str) -> Config {
     }
 }
 
+/// The warnings about a good file.
+fn warnings(text: &str) -> String {
+    good(text).warnings.join("\n")
+}
+
 /// The only flow of a good file.
 fn good_flow(text: &str) -> Options {
     let mut flows = good(text).flows;
@@ -105,19 +110,19 @@ fn process(steps: &str) -> String {
 
 #[test]
 fn an_empty_file_has_no_flow() {
-    insta::assert_snapshot!(bad(""), @"bad.yaml:1:1: flows: there is no flow; write at least one, like `flows: [{ name: web, source: { paths: /var/log/web.log }, destination: { kinesis: { stream: web-logs } } }]`");
+    insta::assert_snapshot!(warnings(""), @"good.yaml:1:1: flows: there is no flow, so nothing is delivered; write one, like `flows: [{ name: web, source: { paths: /var/log/web.log }, destination: { kinesis: { stream: web-logs } } }]`, and restart");
 }
 
 #[test]
 fn a_file_of_comments_has_no_flow() {
-    insta::assert_snapshot!(bad("# nothing yet\n"), @"bad.yaml:1:1: flows: there is no flow; write at least one, like `flows: [{ name: web, source: { paths: /var/log/web.log }, destination: { kinesis: { stream: web-logs } } }]`");
+    insta::assert_snapshot!(warnings("# nothing yet\n"), @"good.yaml:1:1: flows: there is no flow, so nothing is delivered; write one, like `flows: [{ name: web, source: { paths: /var/log/web.log }, destination: { kinesis: { stream: web-logs } } }]`, and restart");
 }
 
 #[test]
 fn an_empty_list_of_flows_shows_a_minimal_one() {
-    insta::assert_snapshot!(bad("state_dir: /tmp
+    insta::assert_snapshot!(warnings("state_dir: /tmp
 flows: []
-"), @"bad.yaml:2:8: flows: there is no flow; write at least one, like `flows: [{ name: web, source: { paths: /var/log/web.log }, destination: { kinesis: { stream: web-logs } } }]`");
+"), @"good.yaml:2:8: flows: there is no flow, so nothing is delivered; write one, like `flows: [{ name: web, source: { paths: /var/log/web.log }, destination: { kinesis: { stream: web-logs } } }]`, and restart");
 }
 
 #[test]
@@ -867,9 +872,7 @@ fn ten_megabytes_of_garbage_are_refused_unread() {
 
 #[test]
 fn a_megabyte_of_garbage_is_refused() {
-    for garbage in
-        ["{", "[", "a: ", "- ", "&a ", "*a ", "? ", "\"", "'", "|\n", "a:\n", "- -\n", "<<: ", "%", "\t", "!!"]
-    {
+    for garbage in ["{", "[", "a: ", "- ", "&a ", "*a ", "? ", "\"", "'", "|\n", "a:\n", "- -\n", "<<: ", "%", "!!"] {
         let text = garbage.repeat((1 << 20) / garbage.len());
         assert!(parse_text("bad.yaml", &text, &env).is_err(), "{garbage:?}");
     }
@@ -919,7 +922,7 @@ fn refused(path: &Path) -> String {
 
 #[test]
 fn hundreds_of_problems_are_counted() {
-    let text: String = (0..250).map(|n| "k".repeat(n + 1) + ": 1\n").collect();
+    let text: String = (0..251).map(|n| "k".repeat(n + 1) + ": 1\n").collect();
     let problems = parse_text("bad.yaml", &text, &env).unwrap_err();
     assert_eq!(problems.count(), 251);
     assert_eq!(problems.to_string().lines().last(), Some("... and 151 more"));
@@ -1607,7 +1610,8 @@ fn mistakes_of_all_files_are_reported_in_the_order_of_the_files() {
 
 #[test]
 fn an_empty_layout_has_no_flow() {
-    insta::assert_snapshot!(layout("state_dir: /a\n", &[("a.yaml", "")]).unwrap_err(), @"headwater.yaml:1:1: flows: there is no flow; write at least one, like `flows: [{ name: web, source: { paths: /var/log/web.log }, destination: { kinesis: { stream: web-logs } } }]`");
+    let warnings = layout("state_dir: /a\n", &[("a.yaml", "")]).unwrap().warnings.join("\n");
+    assert!(warnings.contains("headwater.yaml:1:1: flows: there is no flow"), "{warnings}");
 }
 
 #[test]
@@ -1621,6 +1625,19 @@ fn every_example_is_valid() {
         count += 1;
     }
     assert!(count >= 5);
+}
+
+/// Lines that begin with `#` and no single space behind it are settings that were taken out.
+#[test]
+fn the_installed_file_is_valid_as_it_stands_and_with_all_of_it_switched_on() {
+    let text = include_str!("../../packaging/headwater.yaml");
+    let config = good(text);
+    assert!(config.flows.is_empty());
+    assert_eq!(config.state_dir, good("").state_dir);
+    let is_setting = |l: &&str| !l.starts_with(' ') || l.starts_with("  ");
+    let on: Vec<&str> = text.lines().map(|line| line.strip_prefix('#').filter(is_setting).unwrap_or(line)).collect();
+    let config = good(&on.join("\n"));
+    assert_eq!((config.flows.len(), config.warnings), (1, Vec::new()));
 }
 
 #[test]

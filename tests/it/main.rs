@@ -7,6 +7,7 @@
 mod allocations;
 mod corpora;
 mod house;
+mod packaging;
 mod real;
 mod simulation;
 mod support;

@@ -135,6 +135,19 @@ fn a_call_that_is_not_understood_ends_with_a_usage_message_and_help_with_0() {
 }
 
 #[test]
+fn the_version_names_the_target_and_every_help_fits_on_one_screen_with_examples() {
+    let site = Site::new();
+    let version = text(&headwater(&site, &["--version"]).stdout);
+    assert!(version.starts_with(concat!("headwater ", env!("CARGO_PKG_VERSION"), " (")), "{version}");
+    assert!(version.contains("-linux-") && version.ends_with(")\n"), "{version}");
+    for arguments in [&["-h"][..], &["run", "-h"], &["validate", "-h"], &["checkpoints", "-h"]] {
+        let help = text(&headwater(&site, arguments).stdout);
+        assert!(help.contains("Examples:\n"), "{arguments:?}: {help}");
+        assert!(help.lines().count() <= 24 && help.lines().all(|l| l.chars().count() <= 100), "{arguments:?}:\n{help}");
+    }
+}
+
+#[test]
 fn sighup_and_sigpipe_do_not_end_the_agent() {
     let (site, kinesis) = (Site::new(), Kinesis::start());
     site.configure(&Yaml::new("app.log", &kinesis.url()));

@@ -6,7 +6,7 @@ use rustix::process::Signal;
 
 use crate::support::{
     SOON,
-    agent::{Agent, bare, command},
+    agent::{Agent, bare, command, output},
     expect,
     faults::Kinesis,
     notify::Notifications,
@@ -55,6 +55,34 @@ fn the_watchdog_is_fed_while_the_destination_is_down() {
     let agent = Agent::start(&site, command);
     heard.expect("WATCHDOG=1", 8);
     agent.stop();
+}
+
+#[test]
+fn without_a_flow_the_service_is_ready_says_what_to_do_and_stays() {
+    for text in ["flows: []", "flows:", "# nothing yet"] {
+        let site = Site::new();
+        site.configure_raw(&format!("state_dir: {}\n{text}\n", site.state_dir().display()));
+        let mut heard = Notifications::listen(&site.path("notify"));
+        let mut command = watched(&site, &command(&site, &["run"]));
+        command.env("NOTIFY_SOCKET", heard.path());
+        let mut agent = Agent::start(&site, command);
+        heard.expect("READY=1", 1);
+        heard.expect("STATUS=Nothing to do", 1);
+        heard.expect("WATCHDOG=1", 2);
+        assert!(agent.alive() && agent.log().contains("WARN") && agent.log().contains("write one, like `flows: [{"));
+        agent.stop();
+    }
+}
+
+#[test]
+fn without_a_flow_once_is_done_at_once_and_validate_warns() {
+    let site = Site::new();
+    site.configure_raw(&format!("state_dir: {}\n", site.state_dir().display()));
+    Agent::once(&site, SOON);
+    let said = output(command(&site, &["validate"]));
+    assert!(said.status.success());
+    assert!(String::from_utf8_lossy(&said.stderr).starts_with("warning: "), "{said:?}");
+    assert!(String::from_utf8_lossy(&said.stdout).ends_with(": valid, 0 flows\n"), "{said:?}");
 }
 
 /// What `run --once` over one line logs, with these arguments and environment.
