@@ -6,6 +6,7 @@ use std::{
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     process::Output,
+    time::{Duration, SystemTime},
 };
 
 use rusqlite::Connection;
@@ -196,12 +197,25 @@ fn what_copytruncate_copied_is_finished() {
     }
 }
 
+/// Until a file made now is younger than whatever was written before, in the clock of the file system, which goes in steps
+/// of some milliseconds, and in the database, which knows milliseconds alone.
+fn a_millisecond_passes(scratch: &Path) {
+    let before = SystemTime::now() + Duration::from_millis(1);
+    expect("the clock of the file system to go on", SOON, || {
+        let _ = fs::remove_file(scratch);
+        fs::write(scratch, "").expect("a file can be made");
+        fs::metadata(scratch).and_then(|m| m.created()).expect("it says when it was made") > before
+    });
+    fs::remove_file(scratch).expect("it can be deleted");
+}
+
 #[test]
 fn a_new_file_with_the_old_number_is_read_from_its_beginning() {
     let machine = Machine::new(&["app.log"]);
     let path = machine.site.log("app.log");
     append(&path, lines("old", 100).concat());
     machine.checkpoint("app.log", &path, 100 * LINE);
+    a_millisecond_passes(&machine.site.path("home/clock"));
     let number = fs::metadata(&path).expect("the file is there").ino();
     fs::remove_file(&path).expect("a log can be deleted");
     for try_number in 0..10_000 {
