@@ -70,8 +70,8 @@ pub struct FlowCounters {
 }
 
 impl FlowCounters {
-    /// Records that were read and, as the configuration wants, not sent: they did not match, or a filter, a footer or a limit
-    /// left them out.
+    /// Records that were read and, as the configuration wants, not sent: they did not match, a filter, a footer or a limit left
+    /// them out, or they have no partition key.
     #[must_use]
     pub fn left_out(&self) -> u64 {
         self.dropped.get() + self.skipped.get() + self.over_limit.get()
