@@ -98,7 +98,8 @@ copy_files() {
 
 # From the program's own definitions, by a program for this machine: see examples/generate.rs.
 fill_documents() {
-    env -u CARGO_ENCODED_RUSTFLAGS -u CFLAGS cargo run --quiet --locked --example generate -- "$stage"
+    env -u CARGO_ENCODED_RUSTFLAGS -u CFLAGS -u SOURCE_DATE_EPOCH -u HEADWATER_COMMIT \
+        cargo run --quiet --locked --example generate -- "$stage"
     find "$stage/man" -type f -exec gzip -9n {} +
     local date
     date=$(date -u -d "@$SOURCE_DATE_EPOCH" -R)

@@ -99,7 +99,7 @@ expect() { until_true 20 is "$1" "$2" || fail "$1 is $(property "$1"), not $2"; 
 start_stand_in() {
     coproc STAND_IN { exec "$stand_in" logs 2>"$work/stand-in.log"; }
     stand_in_pid=$STAND_IN_PID
-    read -r url <&"${STAND_IN[0]}" || fail "the stand-in does not start"
+    read -r -t 60 url <&"${STAND_IN[0]}" || fail "the stand-in does not start"
 }
 
 stop_stand_in() {
@@ -112,7 +112,7 @@ stop_stand_in() {
 # Writes all that the stream holds to $work/got.
 received() {
     echo "$work/got" >&"${STAND_IN[1]}"
-    read -r count <&"${STAND_IN[0]}"
+    read -r -t 60 count <&"${STAND_IN[0]}" || fail "the stand-in does not answer"
 }
 
 received_at_least() { received && [ "$count" -ge "$1" ]; }
@@ -130,7 +130,7 @@ while ! [ -e /run/no-more-lines ]; do
 done
 echo "$n" >/run/written
 EOF
-    inside systemd-run -q --unit=writer /bin/sh /run/writer "$1"
+    inside systemd-run -q "--unit=writer-$1" /bin/sh /run/writer "$1"
 }
 
 stop_writer() {

@@ -3,8 +3,11 @@
 
 use std::net::SocketAddr;
 
-use ferrokinesis::store::{Store, StoreOptions};
-use serde_json::json;
+use ferrokinesis::{
+    actions::{Operation, dispatch},
+    store::{Store, StoreOptions},
+};
+use serde_json::{Value, json};
 use tokio::{net::TcpListener, runtime::Runtime};
 
 /// A record as a consumer sees it.
@@ -49,7 +52,6 @@ impl StandIn {
     }
 
     fn create(&self, shards: u32) {
-        use ferrokinesis::actions::{Operation, dispatch};
         self.runtime.block_on(async {
             let request = json!({ "StreamName": self.stream, "ShardCount": shards });
             dispatch(&self.store, Operation::CreateStream, request).await.expect("a new stream");
@@ -66,37 +68,42 @@ impl StandIn {
     }
 
     /// Everything the stream holds, shard by shard, in the order of the sequence numbers.
+    ///
+    /// On the service's only thread: from two at once, a read and the first write to a shard can wait for each other.
     pub(crate) fn read_all(&self) -> Vec<Received> {
-        use ferrokinesis::actions::{Operation, dispatch};
-        self.runtime.block_on(async {
-            let ask = async |operation, request| {
-                dispatch(&self.store, operation, request).await.ok().flatten().expect("a good question")
-            };
-            let mut received = Vec::new();
-            let shards = ask(Operation::ListShards, json!({ "StreamName": self.stream })).await;
-            for shard in shards["Shards"].as_array().expect("a list of shards") {
-                let id = shard["ShardId"].as_str().expect("an id");
-                let from = json!({ "StreamName": self.stream, "ShardId": id, "ShardIteratorType": "TRIM_HORIZON" });
-                let mut iterator = ask(Operation::GetShardIterator, from).await["ShardIterator"].clone();
-                loop {
-                    let page = ask(Operation::GetRecords, json!({ "ShardIterator": iterator, "Limit": 10_000 })).await;
-                    let records = page["Records"].as_array().expect("a list of records");
-                    if records.is_empty() {
-                        break;
-                    }
-                    received.extend(records.iter().map(|r| {
-                        Received {
-                            shard: id.to_owned(),
-                            partition_key: r["PartitionKey"].as_str().expect("a key").to_owned(),
-                            data: base64_simd::STANDARD
-                                .decode_to_vec(r["Data"].as_str().expect("data").as_bytes())
-                                .expect("base64"),
-                        }
-                    }));
-                    iterator = page["NextShardIterator"].clone();
-                }
-            }
-            received
-        })
+        let reading = self.runtime.spawn(read_all(self.store.clone(), self.stream.clone()));
+        self.runtime.block_on(reading).expect("reading does not panic")
     }
+}
+
+async fn ask(store: &Store, operation: Operation, request: Value) -> Value {
+    // A budget of its own for each question: none is interrupted halfway.
+    tokio::task::yield_now().await;
+    dispatch(store, operation, request).await.ok().flatten().expect("a good question")
+}
+
+async fn read_all(store: Store, stream: String) -> Vec<Received> {
+    let mut received = Vec::new();
+    let shards = ask(&store, Operation::ListShards, json!({ "StreamName": stream })).await;
+    for shard in shards["Shards"].as_array().expect("a list of shards") {
+        let id = shard["ShardId"].as_str().expect("an id");
+        let from = json!({ "StreamName": stream, "ShardId": id, "ShardIteratorType": "TRIM_HORIZON" });
+        let mut iterator = ask(&store, Operation::GetShardIterator, from).await["ShardIterator"].clone();
+        loop {
+            let request = json!({ "ShardIterator": iterator, "Limit": 10_000 });
+            let page = ask(&store, Operation::GetRecords, request).await;
+            let records = page["Records"].as_array().expect("a list of records");
+            if records.is_empty() {
+                break;
+            }
+            received.extend(records.iter().map(|r| Received {
+                shard: id.to_owned(),
+                partition_key: r["PartitionKey"].as_str().expect("a key").to_owned(),
+                data:
+                    base64_simd::STANDARD.decode_to_vec(r["Data"].as_str().expect("data").as_bytes()).expect("base64"),
+            }));
+            iterator = page["NextShardIterator"].clone();
+        }
+    }
+    received
 }
