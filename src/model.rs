@@ -49,7 +49,7 @@ impl Span {
 }
 
 /// The id of a record, the same after any crash: `hw1.<generation>.<start>-<end>`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct RecordId {
     pub generation: Generation,
     pub span: Span,
@@ -61,9 +61,38 @@ impl fmt::Display for RecordId {
     }
 }
 
+impl std::str::FromStr for RecordId {
+    type Err = NoRecordId;
+    fn from_str(s: &str) -> Result<Self, Self::Err> {
+        let read = || {
+            let (generation, span) = s.strip_prefix("hw1.")?.split_once('.')?;
+            let (start, end) = span.split_once('-')?;
+            let id = Self {
+                generation: generation.parse().ok()?,
+                span: Span { start: start.parse().ok()?, end: end.parse().ok()? },
+            };
+            (id.span.start < id.span.end && generation.len() == 16).then_some(id)
+        };
+        read().ok_or(NoRecordId)
+    }
+}
+
+/// A text that is no record's id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoRecordId;
+
 impl RecordId {
     /// Length of [`Self::random_key`] in bytes.
     pub const RANDOM_KEY: usize = 10;
+    /// Most bytes of an id as it is written.
+    pub const LONGEST: usize = "hw1.".len() + 16 + ".".len() + 20 + "-".len() + 20;
+
+    /// Bytes of an id with this span as it is written.
+    #[must_use]
+    pub fn written_len(span: Span) -> usize {
+        let digits = |n: u64| n.checked_ilog10().unwrap_or(0) as usize + 1;
+        "hw1.".len() + 16 + ".".len() + digits(span.start) + "-".len() + digits(span.end)
+    }
 
     /// A partition key that looks random and is drawn from the id alone: letters and digits.
     #[must_use]
@@ -85,6 +114,34 @@ impl RecordId {
 /// A part of the hash space by which chosen partition keys are told apart: see `deliver::slot`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct Slot(pub u8);
+
+/// Bytes of a generation that may have been sent, although nobody knows whether they arrived: a crash came in between.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Doubt {
+    pub generation: Generation,
+    /// From what is acked to what was reserved.
+    pub span: Span,
+    /// None of them was sent before: nanoseconds since 1970, by the destination's clock.
+    pub since: i64,
+}
+
+/// A record that the destination was found to hold.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Landed {
+    pub id: RecordId,
+    /// It holds only those records of its span whose keys are of this slot; `None`: all of them.
+    pub slot: Option<Slot>,
+}
+
+/// Bytes of a generation that are about to be sent: what must be durable before they are, where nothing may repeat.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Reservation {
+    pub generation: Generation,
+    /// No byte at or behind it was sent by this run before now.
+    pub from: u64,
+    /// No byte at or behind it is sent before another reservation.
+    pub limit: u64,
+}
 
 /// Number of a batch within one run of one flow, counted from 0 in the order batches were opened.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
@@ -375,6 +432,19 @@ mod tests {
             ("é x", "%C3%A9%20x"),
         ] {
             assert_eq!(file_name(flow), name);
+        }
+    }
+
+    #[test]
+    fn an_id_is_read_as_it_was_written_and_nothing_else_is_one() {
+        for (start, end) in [(0, 1), (9, 10), (99_999, 1 << 40), (0, u64::MAX)] {
+            let id = RecordId { generation: Generation(0xabc), span: Span { start, end } };
+            assert_eq!(id.to_string().parse(), Ok(id));
+            assert_eq!(id.to_string().len(), RecordId::written_len(id.span));
+            assert!(id.to_string().len() <= RecordId::LONGEST);
+        }
+        for text in ["", "hw1.", "hw1.abc.0-1", "hw2.0000000000000abc.0-1", "hw1.0000000000000abc.5-5", "hw1.0000000000000abc.1"] {
+            assert_eq!(text.parse::<RecordId>(), Err(NoRecordId), "{text}");
         }
     }
 

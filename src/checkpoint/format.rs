@@ -10,10 +10,10 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Codec, FileId, Generation, Mark, Place, Print};
+use crate::model::{Codec, FileId, Generation, Mark, Place, Print, Reservation};
 
 /// The format that this version writes, and the newest it reads.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// One line of a journal.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -27,6 +27,20 @@ pub enum Line {
     Acked(AckedLine),
     /// A generation is gone for good.
     Gone { generation: String },
+    /// Bytes of a generation are about to be sent. Since format 2.
+    Reserved(ReservedLine),
+    /// All that was sent of a generation is acked. Since format 2.
+    Released { generation: String },
+}
+
+/// See [`Reservation`].
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct ReservedLine {
+    pub generation: String,
+    pub from: u64,
+    pub limit: u64,
+    /// Nanoseconds since 1970, by the destination's clock.
+    pub at: i64,
 }
 
 /// See [`Place`].
@@ -123,6 +137,22 @@ impl Line {
             tail: print(mark.tail),
             mtime,
         })
+    }
+
+    /// The line for bytes that are about to be sent.
+    #[must_use]
+    pub fn reserved(reservation: &Reservation, at: i64) -> Self {
+        let Reservation { generation, from, limit } = *reservation;
+        Self::Reserved(ReservedLine { generation: generation.to_string(), from, limit, at })
+    }
+}
+
+impl ReservedLine {
+    /// What the line says, and its time. `None`: it says nothing sensible.
+    #[must_use]
+    pub fn reservation(&self) -> Option<(Reservation, i64)> {
+        let generation = self.generation.parse().ok()?;
+        Some((Reservation { generation, from: self.from, limit: self.limit }, self.at))
     }
 }
 

@@ -11,9 +11,10 @@ use thiserror::Error;
 
 use super::{
     format::{self, FORMAT, Line},
+    reserve::Reserved,
     storage::Storage,
 };
-use crate::model::{Generation, Mark, Place};
+use crate::model::{Doubt, Generation, Mark, Place, Reservation};
 
 /// History is thrown away when it is larger than this and than what is live.
 const COMPACT_ABOVE: usize = 256 << 10;
@@ -43,8 +44,40 @@ pub struct Opened<S> {
     pub journal: Journal<S>,
     /// `None`: there was no journal, this is the flow's first start.
     pub places: Option<Vec<Place>>,
+    /// What may have been sent and is not acked: known only of flows that deliver exactly once.
+    pub doubts: Vec<Doubt>,
     /// Bytes of a torn tail that were left out.
     pub torn: usize,
+}
+
+/// What a journal says.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Contents {
+    pub places: BTreeMap<Generation, Place>,
+    /// Of generations that have a place.
+    pub reserved: BTreeMap<Generation, Reserved>,
+}
+
+impl Contents {
+    /// What may have been sent and is not acked.
+    #[must_use]
+    pub fn doubts(&self) -> Vec<Doubt> {
+        let doubt = |(generation, reserved): (&Generation, &Reserved)| {
+            reserved.doubt(*generation, self.places.get(generation)?.acked)
+        };
+        self.reserved.iter().filter_map(doubt).collect()
+    }
+
+    /// Appends the lines that say all of it.
+    pub fn write(&self, bytes: &mut Vec<u8>) {
+        for place in self.places.values() {
+            bytes.extend_from_slice(&format::line(&Line::from(place)));
+            let reserved = self.reserved.get(&place.generation);
+            for (reservation, at) in reserved.into_iter().flat_map(|reserved| reserved.lines(place.generation)) {
+                bytes.extend_from_slice(&format::line(&Line::reserved(&reservation, at)));
+            }
+        }
+    }
 }
 
 /// The journal of one flow.
@@ -52,7 +85,7 @@ pub struct Opened<S> {
 pub struct Journal<S> {
     storage: S,
     flow: String,
-    places: BTreeMap<Generation, Place>,
+    contents: Contents,
     /// Lines not yet written.
     buffer: Vec<u8>,
     /// Bytes in the file; `None`: it must be written anew as a whole.
@@ -67,43 +100,70 @@ impl<S: Storage> Journal<S> {
         let path = storage.name().to_owned();
         let bytes = storage.read().map_err(|error| OpenError::Unreadable { path: path.clone(), error })?;
         let first = bytes.is_none();
-        let (places, torn) = match bytes {
+        let (mut contents, torn) = match bytes {
             Some(bytes) if bytes.is_empty() => return Err(OpenError::Damaged { path, line: 1 }),
             Some(bytes) => read(&path, flow, &bytes)?,
-            None => (BTreeMap::new(), 0),
+            None => (Contents::default(), 0),
         };
-        let list = (!first).then(|| places.values().cloned().collect());
+        contents.reserved.values_mut().for_each(Reserved::restarted);
+        let places = (!first).then(|| contents.places.values().cloned().collect());
+        let doubts = contents.doubts();
         let journal = Self {
             storage,
             flow: flow.to_owned(),
-            places,
+            contents,
             buffer: Vec::new(),
             // Whatever was read is written anew once, so that a torn tail never has good lines behind it.
             size: None,
             live_size: 0,
             unsynced: false,
         };
-        Ok(Opened { journal, places: list, torn })
+        Ok(Opened { journal, places, doubts, torn })
     }
 
     /// A generation is bound to a file, or bound anew.
     pub fn bind(&mut self, place: Place) {
         self.buffer.extend_from_slice(&format::line(&Line::from(&place)));
-        self.places.insert(place.generation, place);
+        self.contents.places.insert(place.generation, place);
     }
 
     /// A generation's offset moved. Unknown generations are ignored.
     pub fn ack(&mut self, mark: Mark, mtime: i64) {
-        let Some(place) = self.places.get_mut(&mark.generation) else { return };
+        let Some(place) = self.contents.places.get_mut(&mark.generation) else { return };
         assert!(mark.end >= place.acked, "a durable offset never moves back");
         (place.acked, place.tail, place.mtime) = (mark.end, mark.tail, mtime);
+        let reserved = &mut self.contents.reserved;
+        if reserved.get_mut(&mark.generation).is_some_and(|reserved| !reserved.acked(mark.end)) {
+            reserved.remove(&mark.generation);
+        }
         self.buffer.extend_from_slice(&format::line(&Line::acked(&mark, mtime)));
     }
 
     /// A generation is gone for good.
     pub fn forget(&mut self, generation: Generation) {
-        if self.places.remove(&generation).is_some() {
+        self.contents.reserved.remove(&generation);
+        if self.contents.places.remove(&generation).is_some() {
             self.buffer.extend_from_slice(&format::line(&Line::Gone { generation: generation.to_string() }));
+        }
+    }
+
+    /// Bytes are about to be sent, at this time by the destination's clock. Unknown generations are ignored.
+    pub fn reserve(&mut self, reservation: Reservation, at: i64) {
+        if !self.contents.places.contains_key(&reservation.generation) {
+            return;
+        }
+        let reserved = self.contents.reserved.entry(reservation.generation).or_default();
+        if let Some(new) = reserved.add(reservation, at) {
+            self.buffer.extend_from_slice(&format::line(&Line::reserved(&new, at)));
+        }
+    }
+
+    /// All that was sent of every generation is acked, those for which `keep` holds aside.
+    pub fn release(&mut self, keep: impl Fn(Generation) -> bool) {
+        let gone: Vec<Generation> = self.contents.reserved.keys().copied().filter(|g| !keep(*g)).collect();
+        for generation in gone {
+            self.contents.reserved.remove(&generation);
+            self.buffer.extend_from_slice(&format::line(&Line::Released { generation: generation.to_string() }));
         }
     }
 
@@ -155,7 +215,7 @@ impl<S: Storage> Journal<S> {
 
     /// What a reader would find.
     pub fn places(&self) -> impl Iterator<Item = &Place> {
-        self.places.values()
+        self.contents.places.values()
     }
 
     /// The storage back, for a simulation's restart.
@@ -165,16 +225,14 @@ impl<S: Storage> Journal<S> {
 
     fn snapshot(&self) -> Vec<u8> {
         let mut bytes = format::line(&Line::Headwater { format: FORMAT, flow: self.flow.clone() });
-        for place in self.places.values() {
-            bytes.extend_from_slice(&format::line(&Line::from(place)));
-        }
+        self.contents.write(&mut bytes);
         bytes
     }
 }
 
-/// Reads a journal's bytes: the places, and how many bytes of a torn tail were left out.
-pub fn read(path: &Path, flow: &str, bytes: &[u8]) -> Result<(BTreeMap<Generation, Place>, usize), OpenError> {
-    let mut places = BTreeMap::new();
+/// Reads a journal's bytes: what it says, and how many bytes of a torn tail were left out.
+pub fn read(path: &Path, flow: &str, bytes: &[u8]) -> Result<(Contents, usize), OpenError> {
+    let mut contents = Contents::default();
     let mut good = 0;
     let mut bad: Option<usize> = None;
     let mut offset = 0;
@@ -187,13 +245,13 @@ pub fn read(path: &Path, flow: &str, bytes: &[u8]) -> Result<(BTreeMap<Generatio
         match (parsed, bad) {
             (Some(_), Some(line)) => return Err(OpenError::Damaged { path: path.to_owned(), line }),
             (Some(line), None) => {
-                apply(&mut places, line).ok_or(OpenError::Damaged { path: path.to_owned(), line: number + 1 })?;
+                apply(&mut contents, line).ok_or(OpenError::Damaged { path: path.to_owned(), line: number + 1 })?;
                 good = offset;
             }
             (None, _) => bad = bad.or(Some(number + 1)),
         }
     }
-    Ok((places, bytes.len() - good))
+    Ok((contents, bytes.len() - good))
 }
 
 fn check_header(path: &Path, flow: &str, parsed: Option<&Line>, raw: &[u8]) -> Result<(), OpenError> {
@@ -216,7 +274,8 @@ fn check_header(path: &Path, flow: &str, parsed: Option<&Line>, raw: &[u8]) -> R
     }
 }
 
-fn apply(places: &mut BTreeMap<Generation, Place>, line: Line) -> Option<()> {
+fn apply(contents: &mut Contents, line: Line) -> Option<()> {
+    let Contents { places, reserved } = contents;
     match line {
         Line::Headwater { .. } => {}
         Line::File(file) => {
@@ -228,9 +287,23 @@ fn apply(places: &mut BTreeMap<Generation, Place>, line: Line) -> Option<()> {
             if let Some(place) = places.get_mut(&mark.generation) {
                 (place.acked, place.tail, place.mtime) = (mark.end, mark.tail, acked.mtime);
             }
+            if reserved.get_mut(&mark.generation).is_some_and(|reserved| !reserved.acked(mark.end)) {
+                reserved.remove(&mark.generation);
+            }
         }
         Line::Gone { generation } => {
-            places.remove(&generation.parse().ok()?);
+            let generation = generation.parse().ok()?;
+            places.remove(&generation);
+            reserved.remove(&generation);
+        }
+        Line::Reserved(line) => {
+            let (reservation, at) = line.reservation()?;
+            if places.contains_key(&reservation.generation) {
+                reserved.entry(reservation.generation).or_default().replay(reservation, at);
+            }
+        }
+        Line::Released { generation } => {
+            reserved.remove(&generation.parse().ok()?);
         }
     }
     Some(())

@@ -2,4 +2,5 @@
 
 pub mod format;
 pub mod journal;
+pub mod reserve;
 pub mod storage;

@@ -14,6 +14,7 @@ pub mod kpl;
 mod lanes;
 mod put;
 mod report;
+pub mod search;
 pub mod slot;
 pub mod stdout;
 #[cfg(test)]

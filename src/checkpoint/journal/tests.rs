@@ -86,8 +86,8 @@ fn written() -> Vec<u8> {
 }
 
 fn acked(bytes: &[u8]) -> Vec<u64> {
-    let (places, _) = read(Path::new("j"), "web", bytes).unwrap();
-    places.values().map(|p| p.acked).collect()
+    let (contents, _) = read(Path::new("j"), "web", bytes).unwrap();
+    contents.places.values().map(|p| p.acked).collect()
 }
 
 #[test]
@@ -112,8 +112,8 @@ fn a_torn_tail_is_cut_off_wherever_it_is_torn() {
     let bytes = written();
     let header = bytes.iter().position(|b| *b == b'\n').unwrap() + 1;
     for cut in header..bytes.len() {
-        let (places, torn) = read(Path::new("j"), "web", &bytes[..cut]).unwrap();
-        assert!(torn < 300 && places.len() <= 2);
+        let (contents, torn) = read(Path::new("j"), "web", &bytes[..cut]).unwrap();
+        assert!(torn < 300 && contents.places.len() <= 2);
         let whole = bytes[..cut].iter().rposition(|b| *b == b'\n').unwrap() + 1;
         assert_eq!(cut - whole, torn);
     }
@@ -221,13 +221,37 @@ fn a_flipped_bit_is_noticed() {
         for bit in 0..8 {
             let mut bad = good.clone();
             bad[at] ^= 1 << bit;
-            let Ok((places, torn)) = read(Path::new("j"), "web", &bad) else { continue };
+            let Ok((Contents { places, .. }, torn)) = read(Path::new("j"), "web", &bad) else { continue };
             // Without the line end between them, the last two lines are one that is torn.
             let expected = if at == last - 1 { 10 } else { 20 };
             assert!(at + 1 >= last && torn > 0, "a flip of bit {bit} at {at} of {} went unnoticed", good.len());
             assert_eq!(places[&Generation(1)].acked, expected, "bit {bit} at {at}");
         }
     }
+}
+
+#[test]
+fn what_was_reserved_is_in_doubt_until_it_is_acked_or_released() {
+    let mut journal = fresh();
+    journal.bind(place(1, b"/a", 0));
+    journal.bind(place(2, b"/b", 5));
+    for (generation, from, limit, at) in [(1, 0, 100, 10), (2, 5, 50, 11), (1, 60, 100, 20), (7, 0, 1, 1)] {
+        journal.reserve(Reservation { generation: Generation(generation), from, limit }, at);
+    }
+    let doubts = |journal: &mut Journal<Memory>| {
+        journal.write().unwrap();
+        let doubts = Journal::open(journal.storage.clone(), "web").unwrap().doubts;
+        doubts.iter().map(|d| (d.generation.0, d.span.start, d.span.end, d.since)).collect::<Vec<_>>()
+    };
+    assert_eq!(doubts(&mut journal), [(1, 0, 100, 10), (2, 5, 50, 11)]);
+    journal.ack(mark(1, 70), 1);
+    assert_eq!(doubts(&mut journal), [(1, 70, 100, 20), (2, 5, 50, 11)]);
+    journal.ack(mark(1, 100), 1);
+    assert_eq!(doubts(&mut journal), [(2, 5, 50, 11)]);
+    journal.release(|generation| generation == Generation(2));
+    assert_eq!(doubts(&mut journal).len(), 1);
+    journal.release(|_| false);
+    assert_eq!(doubts(&mut journal), []);
 }
 
 proptest! {
@@ -242,7 +266,7 @@ proptest! {
 
     /// After any history, with failing writes in between, a reader finds the last state that was written.
     #[test]
-    fn the_journal_is_what_its_owner_believes(steps in proptest::collection::vec((0..5u8, 1..4u64, 0..30u64), 1..60)) {
+    fn the_journal_is_what_its_owner_believes(steps in proptest::collection::vec((0..7u8, 1..4u64, 0..30u64), 1..60)) {
         let mut journal = fresh();
         let mut ends = std::collections::BTreeMap::new();
         for (what, generation, by) in steps {
@@ -258,13 +282,19 @@ proptest! {
                     ends.remove(&generation);
                     journal.forget(Generation(generation));
                 }
+                4 => {
+                    let from = ends.get(&generation).copied().unwrap_or(0);
+                    journal.reserve(Reservation { generation: Generation(generation), from, limit: from + by }, 5);
+                }
+                5 => journal.release(|generation| generation.0 == 1),
                 _ => journal.storage.full = !journal.storage.full,
             }
             if journal.is_dirty() && journal.write().is_ok() {
                 let bytes = journal.storage.bytes.clone().unwrap();
-                let (places, torn) = read(Path::new("j"), "web", &bytes).unwrap();
+                let (contents, torn) = read(Path::new("j"), "web", &bytes).unwrap();
                 prop_assert_eq!(torn, 0);
-                prop_assert_eq!(places.iter().map(|(g, p)| (g.0, p.acked)).collect::<Vec<_>>(), ends.clone().into_iter().collect::<Vec<_>>());
+                prop_assert_eq!(&contents, &journal.contents);
+                prop_assert_eq!(contents.places.iter().map(|(g, p)| (g.0, p.acked)).collect::<Vec<_>>(), ends.clone().into_iter().collect::<Vec<_>>());
             }
         }
     }
