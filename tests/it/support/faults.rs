@@ -1,24 +1,25 @@
 //! A Kinesis (or a Firehose) that breaks on request: an HTTP/1.1 server on a loopback address of its own, with or without TLS.
-//! What it takes and sees is in its `Ledger`. A thread for each connection, so that one bad answer delays no other.
+//! What it takes and sees is in its `Ledger`, how it is read in `reading`, what becomes of its shards in `stream`.
+//! A thread for each connection, so that one bad answer delays no other.
 //! Invariant: a record that was taken while its answer was spoilt is in `Ledger::doubtful`.
 
 use std::{
     collections::HashMap,
-    io::{self, BufReader, Read, Write},
+    io::{self, BufReader, Write},
     net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU8, Ordering},
     },
-    time::{Duration, SystemTime},
+    time::Duration,
 };
-
-use serde_json::json;
 
 use super::{
     SOON, http,
-    ledger::{FIREHOSE, KINESIS, Ledger, Signed, Verdict, refusal, shard_id},
-    pause, until,
+    ledger::{FIREHOSE, KINESIS, Ledger, Signed, Verdict, refusal},
+    pause,
+    reading::{self, Read},
+    until,
 };
 
 /// What happens to one request.
@@ -40,6 +41,8 @@ pub(crate) enum Fault {
     TakeButHangUp,
     /// The records are taken, and the answer ends in the middle of its body.
     TakeButTruncate,
+    /// The connection is closed without an answer, and the records are taken only this much later.
+    TakeLate(Duration),
     /// The connection is reset before the body is read; nothing is taken.
     Reset,
     /// The records are taken at once and the answer comes this much later.
@@ -62,8 +65,12 @@ impl Fault {
 /// Which fault the n-th request meets, counted from 0.
 type Plan = Box<dyn FnMut(u64) -> Fault + Send>;
 
+/// Which fault the n-th request to read meets, counted from 0, by its operation.
+type ReadingPlan = Box<dyn FnMut(&str, u64) -> Read + Send>;
+
 struct State {
     plan: Plan,
+    reading: ReadingPlan,
     ledger: Ledger,
     under_way: u64,
     /// To cut them when the endpoint goes down. By number; a connection takes itself out when it ends.
@@ -84,7 +91,6 @@ enum Door {
 struct Shared {
     state: Mutex<State>,
     moved: Condvar,
-    shards: usize,
     tls: Option<Arc<rustls::ServerConfig>>,
 }
 
@@ -109,7 +115,12 @@ pub(crate) struct Kinesis {
 impl Kinesis {
     /// A stream of four shards over plain HTTP.
     pub(crate) fn start() -> Self {
-        Self::open(4, None, free_address())
+        Self::start_with(4)
+    }
+
+    /// The same with this many shards.
+    pub(crate) fn start_with(shards: usize) -> Self {
+        Self::open(shards, None, free_address())
     }
 
     /// The same over TLS, at an address for which the certificate was made.
@@ -122,13 +133,14 @@ impl Kinesis {
         let address = listener.local_addr().expect("a bound listener has an address");
         let state = State {
             plan: Box::new(|_| Fault::Pass),
-            ledger: Ledger::default(),
+            reading: Box::new(|_, _| Read::Pass),
+            ledger: Ledger::of(shards),
             under_way: 0,
             connections: HashMap::new(),
             opened: 0,
             door: Door::Open,
         };
-        let shared = Arc::new(Shared { state: Mutex::new(state), moved: Condvar::new(), shards, tls });
+        let shared = Arc::new(Shared { state: Mutex::new(state), moved: Condvar::new(), tls });
         let inside = Arc::clone(&shared);
         std::thread::spawn(move || listen(listener, address, &inside));
         Self { shared, address }
@@ -156,6 +168,13 @@ impl Kinesis {
         state.plan = Box::new(move |n| plan(n - first));
     }
 
+    /// From now on request `n` to read, counted from 0, meets `plan(operation, n)`: `GetRecords`, for example.
+    pub(crate) fn reading(&self, mut plan: impl FnMut(&str, u64) -> Read + Send + 'static) {
+        let mut state = self.shared.state();
+        let first = state.ledger.reads;
+        state.reading = Box::new(move |operation: &str, n: u64| plan(operation, n - first));
+    }
+
     /// Connections are cut and refused from now on.
     pub(crate) fn down(&self) {
         self.shared.state().door = Door::Closing;
@@ -175,6 +194,11 @@ impl Kinesis {
     /// Looks at the ledger.
     pub(crate) fn see<T>(&self, look: impl FnOnce(&Ledger) -> T) -> T {
         look(&self.shared.state().ledger)
+    }
+
+    /// Changes the stream while no request is looked at.
+    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Ledger) -> T) -> T {
+        change(&mut self.shared.state().ledger)
     }
 
     /// How many records were taken so far.
@@ -234,7 +258,7 @@ fn listen(listener: TcpListener, address: SocketAddr, shared: &Arc<Shared>) {
 }
 
 /// One connection, from its first byte to its last. Whatever breaks it is the client's to notice.
-fn greet(stream: &TcpStream, shared: &Shared) {
+fn greet(stream: &TcpStream, shared: &Arc<Shared>) {
     let _ = stream.set_nodelay(true);
     let _ = match &shared.tls {
         None => converse(stream, shared),
@@ -245,48 +269,82 @@ fn greet(stream: &TcpStream, shared: &Shared) {
     };
 }
 
-fn converse(stream: impl Read + Write, shared: &Shared) -> io::Result<()> {
+fn converse(stream: impl io::Read + Write, shared: &Arc<Shared>) -> io::Result<()> {
     let mut reader = BufReader::with_capacity(64 << 10, stream);
     while let Some(head) = http::read_head(&mut reader)? {
-        let fault = {
-            let mut state = shared.state();
-            let number = state.ledger.requests;
-            state.ledger.requests += 1;
-            state.under_way += 1;
-            state.ledger.most_at_once = state.ledger.most_at_once.max(state.under_way);
-            (state.plan)(number)
+        let going_on = match reading::operation(&head) {
+            Some(operation) => read(&mut reader, &head, operation, shared)?,
+            None => counted(&mut reader, head, shared)?,
         };
-        let going_on = exchange(&mut reader, &head, &fault, shared);
-        shared.state().under_way -= 1;
-        if !going_on? {
+        if !going_on {
             return Ok(());
         }
     }
     Ok(())
 }
 
+/// One request to read and its answer; false when the fault closes the connection.
+fn read(
+    reader: &mut BufReader<impl io::Read + Write>,
+    head: &http::Head,
+    operation: &str,
+    shared: &Shared,
+) -> io::Result<bool> {
+    let body = http::read_body(reader, head)?;
+    let (date, verdict) = {
+        let mut state = shared.state();
+        let number = state.ledger.reads;
+        state.ledger.reads += 1;
+        let fault = (state.reading)(operation, number);
+        let verdict = if head.header("authorization").and_then(Signed::by).is_some() {
+            reading::answer(&state.ledger, operation, &body, &fault)
+        } else {
+            Some(unsigned(&mut state.ledger))
+        };
+        (state.ledger.date(), verdict)
+    };
+    let Some((status, text)) = verdict else { return Ok(false) };
+    http::dated_answer(reader.get_mut(), &date, status, &text, usize::MAX)?;
+    Ok(true)
+}
+
+/// One request of any other kind, under the fault that the plan has for it.
+fn counted(reader: &mut BufReader<impl io::Read + Write>, head: http::Head, shared: &Arc<Shared>) -> io::Result<bool> {
+    let fault = {
+        let mut state = shared.state();
+        let number = state.ledger.requests;
+        state.ledger.requests += 1;
+        state.under_way += 1;
+        state.ledger.most_at_once = state.ledger.most_at_once.max(state.under_way);
+        (state.plan)(number)
+    };
+    let going_on = exchange(reader, head, &fault, shared);
+    shared.state().under_way -= 1;
+    going_on
+}
+
 /// One request and its answer; false when the fault closes the connection.
 fn exchange(
-    reader: &mut BufReader<impl Read + Write>,
-    head: &http::Head,
+    reader: &mut BufReader<impl io::Read + Write>,
+    head: http::Head,
     fault: &Fault,
-    shared: &Shared,
+    shared: &Arc<Shared>,
 ) -> io::Result<bool> {
     if matches!(fault, Fault::Reset) {
         return Ok(false); // closing with bytes unread makes the kernel send a reset
     }
-    let body = http::read_body(reader, head)?;
+    let body = http::read_body(reader, &head)?;
+    if let Fault::TakeLate(delay) = fault {
+        take_late(*delay, head, body, Arc::clone(shared));
+        return Ok(false);
+    }
     let (before, after, (status, text)) = {
         let mut state = shared.state();
         let before = state.ledger.accepted.len();
-        let verdict = decide(&mut state.ledger, head, &body, fault, shared.shards);
+        let verdict = decide(&mut state.ledger, &head, &body, fault);
         (before, state.ledger.accepted.len(), verdict)
     };
-    let doubt = || {
-        let ledger = &mut shared.state().ledger;
-        let taken: Vec<_> = ledger.accepted[before..after].iter().map(|a| a.data.clone()).collect();
-        ledger.doubtful.extend(taken);
-    };
+    let doubt = || shared.state().ledger.doubt(before..after);
     let mut most = usize::MAX;
     match fault {
         Fault::Slow(delay) => pause(*delay),
@@ -301,27 +359,33 @@ fn exchange(
         }
         _ => (),
     }
-    http::answer(reader.get_mut(), status, &text, most).inspect_err(|_| doubt())?;
+    let date = shared.state().ledger.date();
+    http::dated_answer(reader.get_mut(), &date, status, &text, most).inspect_err(|_| doubt())?;
     Ok(most == usize::MAX)
 }
 
+/// Takes what a client sent that has heard nothing and is long gone.
+fn take_late(delay: Duration, head: http::Head, body: Vec<u8>, shared: Arc<Shared>) {
+    std::thread::spawn(move || {
+        pause(delay);
+        let ledger = &mut shared.state().ledger;
+        let before = ledger.accepted.len();
+        decide(ledger, &head, &body, &Fault::Pass);
+        let after = ledger.accepted.len();
+        ledger.doubt(before..after);
+    });
+}
+
 /// What the service does and says, connections aside.
-fn decide(ledger: &mut Ledger, head: &http::Head, body: &[u8], fault: &Fault, shards: usize) -> Verdict {
+fn decide(ledger: &mut Ledger, head: &http::Head, body: &[u8], fault: &Fault) -> Verdict {
     if let Fault::Refuse(status, code, message) = fault {
         return refusal(*status, code, message);
     }
-    let Some(signed) = head.header("authorization").and_then(signed) else {
-        ledger.violations.push("a request without a signature".into());
-        return refusal(403, "MissingAuthenticationTokenException", "Missing Authentication Token");
-    };
+    let Some(signed) = head.header("authorization").and_then(Signed::by) else { return unsigned(ledger) };
     ledger.signed.push(signed);
     let target = head.header("x-amz-target").unwrap_or("none");
     let verdict = match [&KINESIS, &FIREHOSE].into_iter().find(|api| api.target == target) {
-        Some(api) => ledger.put(api, body, fault, shards),
-        None if target == "Kinesis_20131202.ListShards" => {
-            let shards: Vec<_> = (0..shards).map(|s| json!({ "ShardId": shard_id(s) })).collect();
-            (200, json!({ "Shards": shards }).to_string())
-        }
+        Some(api) => ledger.put(api, body, fault),
         None => refusal(400, "UnknownOperationException", target),
     };
     if let Fault::TakeButAnswer(status) = fault {
@@ -330,9 +394,7 @@ fn decide(ledger: &mut Ledger, head: &http::Head, body: &[u8], fault: &Fault, sh
     verdict
 }
 
-/// Who signed, by the header `AWS4-HMAC-SHA256 Credential=KEY/DATE/REGION/SERVICE/aws4_request, ...`.
-fn signed(authorization: &str) -> Option<Signed> {
-    let mut scope = authorization.strip_prefix("AWS4-HMAC-SHA256 Credential=")?.split('/');
-    let (key, _, region) = (scope.next()?.to_owned(), scope.next()?, scope.next()?.to_owned());
-    Some(Signed { at: SystemTime::now(), key, region })
+fn unsigned(ledger: &mut Ledger) -> Verdict {
+    ledger.violations.push("a request without a signature".into());
+    refusal(403, "MissingAuthenticationTokenException", "Missing Authentication Token")
 }

@@ -49,11 +49,21 @@ pub(crate) fn read_body(reader: &mut impl Read, head: &Head) -> io::Result<Vec<u
     Ok(body)
 }
 
-/// Writes an answer, or only the first `most` bytes of its body, although the head promises all of it.
+/// Writes an answer, or only the first `most` bytes of its body.
 pub(crate) fn answer(out: &mut impl Write, status: u16, body: &str, most: usize) -> io::Result<()> {
+    write_answer(out, status, "", body, most)
+}
+
+/// Writes an answer that says when it was given.
+pub(crate) fn dated_answer(out: &mut impl Write, date: &str, status: u16, body: &str, most: usize) -> io::Result<()> {
+    write_answer(out, status, &format!("Date: {date}\r\n"), body, most)
+}
+
+/// Writes an answer, or only the first `most` bytes of its body, although the head promises all of it.
+fn write_answer(out: &mut impl Write, status: u16, headers: &str, body: &str, most: usize) -> io::Result<()> {
     let length = body.len();
     let mut text = format!(
-        "HTTP/1.1 {status} .\r\nContent-Type: application/x-amz-json-1.1\r\nx-amzn-RequestId: 0\r\n\
+        "HTTP/1.1 {status} .\r\nContent-Type: application/x-amz-json-1.1\r\nx-amzn-RequestId: 0\r\n{headers}\
          Content-Length: {length}\r\n\r\n"
     )
     .into_bytes();

@@ -2,6 +2,7 @@
 //! Waiting is done here and nowhere else: a test says what it waits for, never for how long it hopes.
 
 pub(crate) mod agent;
+mod bucket;
 pub(crate) mod cloudwatch;
 pub(crate) mod consumer;
 pub(crate) mod faults;
@@ -12,9 +13,12 @@ pub(crate) mod ledger;
 pub(crate) mod moto;
 pub(crate) mod notify;
 pub(crate) mod proxy;
+pub(crate) mod reading;
 mod self_test;
+pub(crate) mod shards;
 pub(crate) mod site;
 pub(crate) mod stand_in;
+mod stream;
 pub(crate) mod tally;
 pub(crate) mod tls;
 pub(crate) mod writer;

@@ -1,15 +1,20 @@
 //! The tools tested: what a fault does to a client, what the ledger says of it, what a tally finds.
 
-use std::time::Duration;
+mod puts;
+mod reading;
+mod shards;
+
+use std::{ops::Range, time::Duration};
 
 use aws_sdk_kinesis::{
     Client,
     config::{BehaviorVersion, Credentials, Region, retry::RetryConfig},
-    error::SdkError,
+    error::{ProvideErrorMetadata, SdkError},
     primitives::Blob,
     types::PutRecordsRequestEntry,
 };
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use tokio::runtime::Runtime;
 
 use super::{
     faults::{Fault, Kinesis},
@@ -18,8 +23,8 @@ use super::{
     writer::line,
 };
 
-/// Puts `count` lines in one request. `Ok`: how many of them failed; `Err`: the error's code, empty without an answer.
-fn put(url: &str, count: u64) -> Result<i32, String> {
+/// A client that tries once.
+fn client(url: &str) -> Client {
     let http = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
     let config = aws_sdk_kinesis::Config::builder()
         .behavior_version(BehaviorVersion::latest())
@@ -29,17 +34,41 @@ fn put(url: &str, count: u64) -> Result<i32, String> {
         .http_client(http)
         .endpoint_url(url)
         .build();
+    Client::from_conf(config)
+}
+
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
+}
+
+/// The code of an error, empty without an answer.
+fn code<E: ProvideErrorMetadata>(error: &SdkError<E>) -> String {
+    match error {
+        SdkError::ServiceError(e) => e.err().meta().code().unwrap_or("no code").to_owned(),
+        _ => String::new(),
+    }
+}
+
+/// Puts `count` lines in one request. `Ok`: how many of them failed; `Err`: the error's code, empty without an answer.
+fn put(url: &str, count: u64) -> Result<i32, String> {
+    put_lines(url, 0..count)
+}
+
+/// The same with these lines.
+fn put_lines(url: &str, lines: Range<u64>) -> Result<i32, String> {
     let entry = |n: u64| {
         let entry = PutRecordsRequestEntry::builder().data(Blob::new(line("t", n))).partition_key(n.to_string());
         entry.build().expect("data and key are set")
     };
-    let request =
-        Client::from_conf(config).put_records().stream_name("logs").set_records(Some((0..count).map(entry).collect()));
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    match runtime.block_on(request.send()) {
+    put_entries(url, lines.map(entry).collect())
+}
+
+/// The same with these records.
+fn put_entries(url: &str, entries: Vec<PutRecordsRequestEntry>) -> Result<i32, String> {
+    let request = client(url).put_records().stream_name("logs").set_records(Some(entries));
+    match runtime().block_on(request.send()) {
         Ok(answer) => Ok(answer.failed_record_count().unwrap_or(0)),
-        Err(SdkError::ServiceError(e)) => Err(e.err().meta().code().unwrap_or("no code").to_owned()),
-        Err(_) => Err(String::new()),
+        Err(e) => Err(code(&e)),
     }
 }
 
