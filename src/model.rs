@@ -443,7 +443,14 @@ mod tests {
             assert_eq!(id.to_string().len(), RecordId::written_len(id.span));
             assert!(id.to_string().len() <= RecordId::LONGEST);
         }
-        for text in ["", "hw1.", "hw1.abc.0-1", "hw2.0000000000000abc.0-1", "hw1.0000000000000abc.5-5", "hw1.0000000000000abc.1"] {
+        for text in [
+            "",
+            "hw1.",
+            "hw1.abc.0-1",
+            "hw2.0000000000000abc.0-1",
+            "hw1.0000000000000abc.5-5",
+            "hw1.0000000000000abc.1",
+        ] {
             assert_eq!(text.parse::<RecordId>(), Err(NoRecordId), "{text}");
         }
     }

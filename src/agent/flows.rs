@@ -20,7 +20,7 @@ use crate::{
     config::Config,
     deliver::{Courier, DeadLetters, Destination, FirehoseSink, Health, KinesisSink, Sink, StdoutSink},
     flow::{
-        self,
+        self, Delivery,
         driver::{Driver, Ended, Input},
         engine::{Engine, Parts, journal_path},
         machine::Settings,
@@ -84,7 +84,7 @@ impl Flows {
                 Destination::Firehose(firehose) => FirehoseSink::connect(&firehose)
                     .await
                     .map(|sink| prepare(options, journal, state_dir, mode, host, sink)),
-                Destination::Kinesis(kinesis) => KinesisSink::connect(&kinesis)
+                Destination::Kinesis(kinesis) => KinesisSink::connect(&kinesis, flow::driver::now())
                     .await
                     .map(|sink| prepare(options, journal, state_dir, mode, host, sink)),
             };
@@ -184,14 +184,20 @@ fn start<S: Sink>(
     let status = Arc::new(FlowStatus::default());
     let dead_letters = DeadLetters::new(state_dir, &name);
     let max_batches = sink.max_in_flight() + QUEUED_BATCHES;
+    let clock = sink.exactly_once().map(|once| once.clock.clone());
     let settled = inbox.clone();
     let courier = Courier::start(&Handle::current(), &name, sink, dead_letters, Arc::clone(&counters), move |news| {
         // Fails only when the flow's thread has ended.
         let _ = settled.send(Input::News(news));
     });
     let health = courier.health();
+    let doubts = if clock.is_some() { opened.doubts.clone() } else { Vec::new() };
+    if !doubts.is_empty() {
+        courier.left(doubts.clone());
+    }
     let (hints, watcher) = watch(&name, mode, &inbox);
     let parts = parts(options, opened, mode, max_batches, watcher.is_some(), host, Arc::clone(&counters));
+    let parts = Parts { doubts, clock, ..parts };
     let (flow, first_start) = (name.clone(), parts.places.is_none());
     let started = move || tracing::info!(flow, first_start, "flow started");
     let (done, end) = oneshot::channel();
@@ -221,6 +227,7 @@ fn parts(
         poll_interval: options.source.poll_interval,
         max_batches,
         shape: options.destination.shape(),
+        exactly_once: options.delivery != Delivery::AtLeastOnce,
         once: mode == Mode::Once,
         hints,
     };
@@ -229,6 +236,8 @@ fn parts(
         fs: Disk,
         journal: opened.journal,
         places: opened.places,
+        doubts: Vec::new(),
+        clock: None,
         source: options.source,
         framing: options.framing,
         pipeline: options.pipeline,

@@ -10,6 +10,7 @@ use super::{
 use crate::{
     aws::Aws,
     deliver::{Aggregate, Destination, Firehose, Kinesis, MAX_FIREHOSE_RECORD, MAX_KINESIS_RECORD},
+    flow::Delivery,
     record::key,
 };
 
@@ -56,7 +57,11 @@ fn kinesis(r: &mut Reader<'_>, value: &Value<'_>, defaults: &Aws, flow: Flow<'_>
     let keeps_order = keeps_order(r, &map, key.as_ref());
     consumers(r, &map, aggregate.is_some());
     let (partition_key, max_in_flight) = (of_delivery(key.as_ref()), max_in_flight(r, &map));
-    let kinesis = Kinesis { stream: stream?, aws, partition_key, aggregate, keeps_order, max_in_flight };
+    let exactly_once = match flow.delivery {
+        Delivery::AtLeastOnce => None,
+        Delivery::ExactlyOnce { settle_wait } => Some(settle_wait),
+    };
+    let kinesis = Kinesis { stream: stream?, aws, partition_key, aggregate, keeps_order, exactly_once, max_in_flight };
     Some(Target { destination: Destination::Kinesis(Box::new(kinesis)), key })
 }
 

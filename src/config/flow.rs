@@ -3,16 +3,16 @@
 use std::time::Duration;
 
 use super::{
-    Location, destination, keys,
+    Location, delivery, destination, keys,
     kinesis::Flow,
     process,
-    read::{Map, Reader, Value, choose},
+    read::{Map, Reader, Value},
     source, value,
 };
 use crate::{
     aws::Aws,
     deliver::Destination,
-    flow::{Delivery, Limits, Options},
+    flow::{Limits, Options},
     record::pipeline::Pipeline,
 };
 
@@ -37,16 +37,20 @@ fn options_of(r: &mut Reader<'_>, map: &Map<'_>, name: String, aws: &Aws) -> Opt
     let destination = r.required(map, "destination", "write `destination: { kinesis: { stream: NAME } }`");
     // The destination first: it bounds what a source may say.
     let has_steps = map.get("process").is_some_and(|value| !value.is_empty());
+    let delivery = map.get("delivery").and_then(|value| delivery::delivery(r, &value)).unwrap_or_default();
     let destination = destination.and_then(|value| {
-        let flow = Flow { name: &name, has_steps };
+        let flow = Flow { name: &name, has_steps, delivery };
         destination::destination(r, &value, aws, flow)
     });
     let (destination, key) = destination.map(|target| (target.destination, target.key)).unzip();
     let source = source.and_then(|value| source::source(r, &value, destination.as_ref()));
     let steps = map.get("process").map(|value| process::process(r, &value, &name)).unwrap_or_default();
     let limits = limits(r, map, destination.as_ref());
-    let delivery = r.key(map, "delivery", delivery).unwrap_or(Delivery::AtLeastOnce);
     let (source, framing) = source?;
+    if let (Some(written), Some(destination)) = (map.get("delivery"), &destination) {
+        let changing_keys = key.as_ref().and_then(Option::as_ref).is_some_and(|key| key.changes_with_time(&steps));
+        delivery::check(r, &written, delivery, destination, &framing, changing_keys);
+    }
     let pipeline = Pipeline::new(steps).with_key(key.flatten());
     Some(Options { name, source, framing, pipeline, destination: destination?, limits, delivery })
 }
@@ -57,13 +61,6 @@ fn name(text: &str) -> Result<String, String> {
         return Ok(text.to_owned());
     }
     Err("is no name of a flow; it has 1 to 128 characters, none of them a control character".to_owned())
-}
-
-fn delivery(text: &str) -> Result<Delivery, String> {
-    if text == "exactly_once" {
-        return Err("is not available in this version; write at_least_once, or remove the key".to_owned());
-    }
-    choose(text, &[("at_least_once", Delivery::AtLeastOnce)])
 }
 
 const BATCH_BYTES: usize = 5 << 20;

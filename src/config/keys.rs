@@ -99,6 +99,8 @@ pub(super) const FIREHOSE: Section =
 pub(super) const AGGREGATE: Section = Section { name: "aggregate", keys: &["max_bytes", "max_records"] };
 pub(super) const PARTITION_KEY: Section =
     Section { name: "partition_key", keys: &["field", "template", "constant", "on_missing"] };
+pub(super) const DELIVERY: Section = Section { name: "delivery", keys: &["exactly_once"] };
+pub(super) const EXACTLY_ONCE: Section = Section { name: "exactly_once", keys: &["settle_wait"] };
 pub(super) const STDOUT: Section = Section { name: "stdout", keys: &[] };
 pub(super) const BATCH: Section = Section { name: "batch", keys: &["max_records", "max_bytes", "max_age"] };
 
@@ -130,6 +132,8 @@ pub(super) const ALL: &[&Section] = &[
     &BATCH,
     &AGGREGATE,
     &PARTITION_KEY,
+    &DELIVERY,
+    &EXACTLY_ONCE,
     &METRICS,
     &CLOUDWATCH,
 ];

@@ -6,6 +6,7 @@ use super::{
 };
 use crate::{
     deliver::PartitionKey,
+    flow::Delivery,
     record::key::{self, OnMissing, Source},
 };
 
@@ -15,6 +16,7 @@ pub(super) struct Flow<'a> {
     pub(super) name: &'a str,
     /// Its records are processed, so that they have fields.
     pub(super) has_steps: bool,
+    pub(super) delivery: Delivery,
 }
 
 /// Reads `partition_key`: nothing where it is random. What is wrong was reported.

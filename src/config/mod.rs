@@ -2,6 +2,7 @@
 //! Invariant: either a `Config` in which nothing is invalid, or every mistake at once, each with its place.
 
 mod aws;
+mod delivery;
 mod destination;
 mod env;
 mod flow;

@@ -591,17 +591,12 @@ fn a_flow_has_a_destination() {
 }
 
 #[test]
-fn what_is_not_built_yet_says_so() {
-    insta::assert_snapshot!(bad(&destination_and("kinesis: { stream: a }", "delivery: exactly_once")), @r#"bad.yaml:6:15: flows[0].delivery: "exactly_once" is not available in this version; write at_least_once, or remove the key"#);
-}
-
-#[test]
 fn a_partition_key_is_one_of_a_few_words() {
     insta::assert_snapshot!(bad(&destination_and("kinesis: { stream: a, partition_key: constant, max_in_flight: 65, aggregate: yes }", "delivery: at_most_once")), @r#"
     bad.yaml:5:44: flows[0].destination.kinesis.partition_key: "constant" is not known; write random, record_hash, or a mapping with field, template or constant
     bad.yaml:5:69: flows[0].destination.kinesis.max_in_flight: "65" is out of range; it must be 1 to 64
     bad.yaml:5:84: flows[0].destination.kinesis.aggregate: "yes" is neither true nor false; as the size of a record it is not a size; write a whole number and a unit: B, KiB, MiB, GiB, KB, MB or GB
-    bad.yaml:6:15: flows[0].delivery: "at_most_once" is not known; write at_least_once
+    bad.yaml:6:15: flows[0].delivery: "at_most_once" is not known; write at_least_once or exactly_once
     "#);
 }
 
@@ -807,7 +802,7 @@ flows:
   - name: web
     source: { paths: app.log }
     destination: { firehose: { stream: x y } }
-    delivery: exactly_once
+    delivery: only_once
 "#), @r#"
     bad.yaml:1:12: state_dir: "var/lib" is not an absolute path; begin it with `/`
     bad.yaml:2:19: shutdown_timeout: "30" has no unit; add one: ms, s, m or h
@@ -821,7 +816,7 @@ flows:
     bad.yaml:14:11: flows[1].name: another flow has this name: bad.yaml:5:11; it is the checkpoint's key, so give each its own
     bad.yaml:15:22: flows[1].source.paths: "app.log" is not an absolute path; begin it with `/`
     bad.yaml:16:40: flows[1].destination.firehose.stream: "x y" is no name of a stream; it has 1 to 64 letters, digits, `_`, `.` or `-`
-    bad.yaml:17:15: flows[1].delivery: "exactly_once" is not available in this version; write at_least_once, or remove the key
+    bad.yaml:17:15: flows[1].delivery: "only_once" is not known; write at_least_once or exactly_once
     "#);
 }
 

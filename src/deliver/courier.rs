@@ -3,19 +3,22 @@
 //! ends every wait and every request, and settles nothing.
 
 use super::{
+    clock::ServiceClock,
     dead_letter::DeadLetters,
     desk::{Desk, Ticket, Work},
+    errors::{Class, Failure},
     job::{Refused, Reply},
     report::{Health, Reporter},
+    search::{Ask, Told},
 };
 use crate::{
-    model::{Batch, BatchId, Settled},
+    model::{Batch, BatchId, Doubt, Generation, Landed, Settled},
     telemetry::counters::FlowCounters,
 };
 use std::{
     io,
     sync::Arc,
-    time::{Instant, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 use tokio::{
     runtime::Handle,
@@ -40,6 +43,25 @@ pub trait Sink: Send + Sync + 'static {
 
     /// One request with these records of the batch. `which` is not empty.
     fn send(&self, batch: &Batch, which: &[u32]) -> impl Future<Output = Reply> + Send;
+
+    /// How nothing is delivered twice; `None`: what may have been delivered is sent again.
+    fn exactly_once(&self) -> Option<&ExactlyOnce> {
+        None
+    }
+
+    /// One question about what it holds. Asked only where nothing may be delivered twice.
+    fn ask(&self, ask: &Ask) -> impl Future<Output = Told> + Send {
+        let told = Told::Failed(Failure::new(Class::Hold, "NotReadable", format!("nobody answers {ask:?}")));
+        std::future::ready(told)
+    }
+}
+
+/// What delivery must know to deliver nothing twice.
+#[derive(Clone, Debug)]
+pub struct ExactlyOnce {
+    /// A request without an answer has been accepted by then, or never will be. 1 s to 15 min, default 5 s.
+    pub settle_wait: Duration,
+    pub clock: ServiceClock,
 }
 
 /// How a service counts what it bills: each record rounded up, its partition key included.
@@ -57,12 +79,24 @@ pub enum News {
     /// Some of it has to be sent again: it takes room in the buffer, and keeps no other batch from being sent.
     Delayed(BatchId),
     Settled(Settled),
+    /// What the destination holds of what an earlier run may have sent of these generations.
+    Found {
+        generations: Vec<Generation>,
+        landed: Vec<Landed>,
+    },
+}
+
+/// What a flow hands over.
+#[derive(Debug)]
+enum Order {
+    Batch(Batch),
+    Left(Vec<Doubt>),
 }
 
 /// The handle of one flow's delivery, held by the flow's thread.
 #[derive(Debug)]
 pub struct Courier {
-    inbox: mpsc::UnboundedSender<Batch>,
+    inbox: mpsc::UnboundedSender<Order>,
     task: JoinHandle<()>,
     health: Health,
 }
@@ -77,24 +111,34 @@ impl Courier {
         counters: Arc<FlowCounters>,
         on_news: impl Fn(News) + Send + Sync + 'static,
     ) -> Self {
-        let (inbox, batches) = mpsc::unbounded_channel();
-        let reporter = Reporter::new(flow, counters, sink.billing());
+        let (inbox, orders) = mpsc::unbounded_channel();
+        let reporter = Reporter::new(flow, counters, sink.billing(), sink.exactly_once().is_some());
         let health = reporter.health();
         let run = Run {
-            desk: Desk::new(sink.max_in_flight(), sink.keeps_order(), fastrand::Rng::new()),
+            desk: Desk::new(
+                sink.max_in_flight(),
+                sink.keeps_order(),
+                sink.exactly_once().cloned(),
+                fastrand::Rng::new(),
+            ),
             sink: Arc::new(sink),
             dead_letters: Arc::new(dead_letters),
             reporter,
             on_news,
             tasks: JoinSet::new(),
         };
-        Self { inbox, task: handle.spawn(run.run(batches)), health }
+        Self { inbox, task: handle.spawn(run.run(orders)), health }
     }
 
     /// Hands a batch over. Never blocks; the flow's ledger bounds how much is handed over.
     pub fn send(&self, batch: Batch) {
         // Fails only while the runtime shuts down. The batch is then unsettled, and read again at the next start.
-        let _ = self.inbox.send(batch);
+        let _ = self.inbox.send(Order::Batch(batch));
+    }
+
+    /// An earlier run may have sent this: `News::Found` says what arrived. Only where nothing may be delivered twice.
+    pub fn left(&self, doubts: Vec<Doubt>) {
+        let _ = self.inbox.send(Order::Left(doubts));
     }
 
     /// For the status line and the watchdog.
@@ -114,6 +158,7 @@ impl Drop for Courier {
 enum Done {
     Replied { ticket: Ticket, batch: Arc<Batch>, which: Vec<u32>, reply: Reply },
     Written { id: BatchId, batch: Arc<Batch>, refused: Vec<Refused>, result: io::Result<()> },
+    Told { ask: Ask, told: Told },
 }
 
 struct Run<S, F> {
@@ -127,15 +172,19 @@ struct Run<S, F> {
 }
 
 impl<S: Sink, F: Fn(News)> Run<S, F> {
-    async fn run(mut self, mut batches: mpsc::UnboundedReceiver<Batch>) {
+    async fn run(mut self, mut orders: mpsc::UnboundedReceiver<Order>) {
         loop {
             while let Some(work) = self.desk.next(Instant::now()) {
                 self.begin(work);
             }
             let due = self.desk.due();
             tokio::select! {
-                batch = batches.recv() => match batch {
-                    Some(batch) => self.desk.accept(batch, Instant::now()),
+                order = orders.recv() => match order {
+                    Some(Order::Batch(batch)) => self.desk.accept(batch, Instant::now()),
+                    Some(Order::Left(doubts)) => {
+                        self.reporter.searching(&doubts);
+                        self.desk.left(doubts, Instant::now());
+                    }
                     None => return,
                 },
                 Some(done) = self.tasks.join_next() => self.finish(done),
@@ -161,6 +210,17 @@ impl<S: Sink, F: Fn(News)> Run<S, F> {
                     Done::Written { id, batch, refused, result }
                 });
             }
+            Work::Ask(ask) => {
+                let sink = Arc::clone(&self.sink);
+                self.tasks.spawn(async move {
+                    let told = sink.ask(&ask).await;
+                    Done::Told { ask, told }
+                });
+            }
+            Work::Found { generations, landed } => {
+                self.reporter.found(&landed);
+                (self.on_news)(News::Found { generations, landed });
+            }
             Work::Settled(settled) => {
                 self.reporter.settled(&settled);
                 (self.on_news)(News::Settled(settled));
@@ -184,6 +244,12 @@ impl<S: Sink, F: Fn(News)> Run<S, F> {
                     Err(why) => self.reporter.unwritable(self.dead_letters.path(), why, now),
                 }
                 self.desk.written(id, result.is_ok(), now);
+            }
+            Ok(Done::Told { ask, told }) => {
+                self.reporter.told(&told, now);
+                if let Some((found, absent)) = self.desk.told(&ask, told, now) {
+                    self.reporter.looked_for(found, absent, now);
+                }
             }
             // A panic is a bug and ends the process; tasks are cancelled only when the runtime ends.
             Err(e) => {

@@ -1,18 +1,21 @@
 //! The order of work of one flow's delivery: which batch sends next, which one waits, which one is settled.
 //! Knows no clock, no network and no disk; time is an argument.
-//! Invariant: a batch is in exactly one place: ready, behind another, under way, waiting, to be written, or settled and
-//! gone; and where the order is kept, of each slot of keys at most one record is under way, the oldest that is unsettled.
+//! Invariant: a batch is in exactly one place: ready, behind another, under way, waiting, in doubt, to be written, or settled
+//! and gone; and where the order is kept, of each slot of keys at most one record is under way, the oldest that is unsettled.
 
 use super::{
     backoff,
+    courier::ExactlyOnce,
+    doubts::{Doubts, Outcome},
     errors::Class,
     job::{Job, Next, Refused, Reply},
     lanes::Lanes,
+    search::{Ask, Told},
     window::{Sent, Window},
 };
-use crate::model::{Batch, BatchId, Settled};
+use crate::model::{Batch, BatchId, Doubt, Generation, Landed, RecordId, Settled};
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
     sync::Arc,
     time::Instant,
 };
@@ -24,8 +27,12 @@ pub(super) enum Work {
     Send { ticket: Ticket, batch: Arc<Batch>, which: Vec<u32>, again: bool },
     /// Write the dead letters, then `written`. One at a time.
     Write { id: BatchId, batch: Arc<Batch>, refused: Vec<Refused> },
+    /// Ask the destination what it holds, then `told`.
+    Ask(Ask),
     /// Tell the flow.
     Settled(Settled),
+    /// Tell the flow what the destination holds of what an earlier run may have sent of these generations.
+    Found { generations: Vec<Generation>, landed: Vec<Landed> },
 }
 
 /// Belongs to one request under way.
@@ -33,6 +40,7 @@ pub(super) enum Work {
 pub(super) struct Ticket {
     id: BatchId,
     sent: Sent,
+    at: Instant,
 }
 
 #[derive(Debug)]
@@ -42,6 +50,8 @@ struct Entry {
     again: bool,
     /// Failed writes of its dead letters in a row.
     unwritten: u32,
+    /// When the first of its records that are in doubt was sent.
+    doubtful: Option<Instant>,
 }
 
 /// What a batch waits for.
@@ -66,13 +76,22 @@ pub(super) struct Desk {
     under_way: usize,
     to_write: VecDeque<BatchId>,
     writing: bool,
-    settled: VecDeque<Settled>,
+    /// Where nothing may be delivered twice.
+    doubts: Option<Doubts>,
+    /// To be told.
+    news: VecDeque<Work>,
 }
 
 impl Desk {
-    pub(super) fn new(max_in_flight: usize, keeps_order: bool, rng: fastrand::Rng) -> Self {
+    pub(super) fn new(
+        max_in_flight: usize,
+        keeps_order: bool,
+        once: Option<ExactlyOnce>,
+        mut rng: fastrand::Rng,
+    ) -> Self {
         Self {
             window: Window::new(max_in_flight),
+            doubts: once.map(|once| Doubts::new(once, rng.fork())),
             rng,
             jobs: HashMap::new(),
             ready: BTreeSet::new(),
@@ -82,27 +101,35 @@ impl Desk {
             under_way: 0,
             to_write: VecDeque::new(),
             writing: false,
-            settled: VecDeque::new(),
+            news: VecDeque::new(),
         }
+    }
+
+    /// An earlier run may have sent this. Only where nothing may be delivered twice.
+    pub(super) fn left(&mut self, doubts: Vec<Doubt>, now: Instant) {
+        self.doubts.as_mut().expect("delivery is exactly once").left(doubts, now);
     }
 
     /// A new batch.
     pub(super) fn accept(&mut self, batch: Batch, now: Instant) {
         let id = batch.id;
-        let job = Job::new(batch);
+        let job = if self.doubts.is_some() { Job::exactly_once(batch) } else { Job::new(batch) };
         let first = job.first();
         if let Some(lanes) = &mut self.lanes {
             lanes.left(id, job.slots());
         }
-        let known = self.jobs.insert(id, Entry { job, again: false, unwritten: 0 });
+        let known = self.jobs.insert(id, Entry { job, again: false, unwritten: 0, doubtful: None });
         assert!(known.is_none(), "batch ids are never reused within a run");
         self.place(id, first, now);
     }
 
     /// The next thing to carry out now, if any. To be called until it has nothing.
     pub(super) fn next(&mut self, now: Instant) -> Option<Work> {
-        if let Some(settled) = self.settled.pop_front() {
-            return Some(Work::Settled(settled));
+        if let Some(news) = self.news.pop_front() {
+            return Some(news);
+        }
+        if let Some(ask) = self.doubts.as_mut().and_then(|doubts| doubts.next(now)) {
+            return Some(Work::Ask(ask));
         }
         self.wake(|at, _| at <= now);
         if !self.writing
@@ -118,7 +145,7 @@ impl Desk {
         let id = self.pop_ready()?;
         self.under_way += 1;
         let Entry { job, again, .. } = &self.jobs[&id];
-        let ticket = Ticket { id, sent: self.window.sent() };
+        let ticket = Ticket { id, sent: self.window.sent(), at: now };
         Some(Work::Send { ticket, batch: job.batch().clone(), which: job.attempt().to_vec(), again: *again })
     }
 
@@ -137,7 +164,8 @@ impl Desk {
 
     /// When `next` will have something although nothing happens.
     pub(super) fn due(&self) -> Option<Instant> {
-        self.waiting.keys().next().map(|(at, _)| *at)
+        let doubts = self.doubts.as_ref().and_then(Doubts::due);
+        self.waiting.keys().next().map(|(at, _)| *at).into_iter().chain(doubts).min()
     }
 
     /// The reply to the request of `ticket`, which carried `records` records.
@@ -150,11 +178,43 @@ impl Desk {
         let entry = self.jobs.get_mut(&ticket.id).expect("a batch under way is known");
         let next = entry.job.reply(reply);
         entry.again = true;
+        if !entry.job.in_doubt().is_empty() {
+            entry.doubtful.get_or_insert(ticket.at);
+        }
+        self.advance(ticket.id);
+        self.place(ticket.id, next, now);
+    }
+
+    /// Some records of the batch may be done with: others may have waited for them.
+    fn advance(&mut self, id: BatchId) {
         if let Some(lanes) = &mut self.lanes {
-            let next = lanes.left(ticket.id, entry.job.slots());
+            let next = lanes.left(id, self.jobs[&id].job.slots());
             self.ready.extend(next.into_iter().filter(|id| self.behind.remove(id)));
         }
-        self.place(ticket.id, next, now);
+    }
+
+    /// The destination's answer to a question. Where that ends a search for records of this run: how many were found, and
+    /// how many not.
+    pub(super) fn told(&mut self, ask: &Ask, told: Told, now: Instant) -> Option<(usize, usize)> {
+        let doubts = self.doubts.as_mut().expect("only doubts ask");
+        let Outcome { found, batches, generations } = doubts.told(ask, told, now)?;
+        let ids: HashSet<RecordId> = found.iter().map(|landed| landed.id).collect();
+        let (searched, mut doubtful, mut absent) = (!batches.is_empty(), 0, 0);
+        for id in batches {
+            let entry = self.jobs.get_mut(&id).expect("a batch in doubt is known");
+            entry.doubtful = None;
+            doubtful += entry.job.in_doubt().len();
+            let next = entry.job.found(|id| ids.contains(&id));
+            absent += entry.job.attempt().len();
+            self.advance(id);
+            self.place(id, next, now);
+        }
+        if !generations.is_empty() {
+            let of = |landed: &Landed| generations.contains(&landed.id.generation);
+            let landed = found.into_iter().filter(of).collect();
+            self.news.push_back(Work::Found { generations, landed });
+        }
+        searched.then_some((doubtful - absent, absent))
     }
 
     /// The dead letters of batch `id` are on disk, or not.
@@ -199,6 +259,12 @@ impl Desk {
                 let wait = backoff::delay(class, attempt, self.rng.f64());
                 self.waiting.insert((now + wait, id), Wait::Send(class));
             }
+            Next::Doubt => {
+                let entry = &self.jobs[&id];
+                let ids = entry.job.in_doubt().iter().map(|index| entry.job.batch().record_id(*index as usize));
+                let sent = entry.doubtful.expect("what is in doubt was sent");
+                self.doubts.as_mut().expect("delivery is exactly once").add(id, ids.collect(), sent, now);
+            }
             Next::Done => {
                 let job = &self.jobs[&id].job;
                 if job.refused().is_empty() && job.batch().dead.is_empty() {
@@ -227,7 +293,7 @@ impl Desk {
         let job = self.jobs.remove(&id).expect("a batch settles once").job;
         let dead = u32::try_from(job.batch().dead.len()).expect("a batch is not that long");
         let dead_lettered = job.refused_count() + dead;
-        self.settled.push_back(Settled { id, accepted: job.accepted(), dead_lettered });
+        self.news.push_back(Work::Settled(Settled { id, accepted: job.accepted(), dead_lettered }));
     }
 }
 
@@ -242,7 +308,7 @@ mod tests {
     use std::time::Duration;
 
     fn desk(max_in_flight: usize) -> Desk {
-        Desk::new(max_in_flight, false, fastrand::Rng::with_seed(1))
+        Desk::new(max_in_flight, false, None, fastrand::Rng::with_seed(1))
     }
 
     fn send(desk: &mut Desk, now: Instant) -> (Ticket, Vec<u32>) {
@@ -316,7 +382,7 @@ mod tests {
     /// order; what it stored of each slot, in its order.
     fn stored(seed: u64, slots: &[Vec<u8>], max: usize, keeps_order: bool) -> HashMap<u8, Vec<(u64, u32)>> {
         let mut rng = fastrand::Rng::with_seed(seed);
-        let mut desk = Desk::new(max, keeps_order, fastrand::Rng::with_seed(seed));
+        let mut desk = Desk::new(max, keeps_order, None, fastrand::Rng::with_seed(seed));
         let mut now = Instant::now();
         let mut stored: HashMap<u8, Vec<(u64, u32)>> = HashMap::new();
         let (mut coming, mut requests) = ((0..).zip(slots).collect::<VecDeque<_>>(), Vec::new());
@@ -331,7 +397,7 @@ mod tests {
             match desk.next(now) {
                 Some(Work::Send { ticket, batch, which, .. }) => requests.push((ticket, batch, which)),
                 Some(Work::Write { id, .. }) => desk.written(id, true, now),
-                Some(Work::Settled(_)) => {}
+                Some(Work::Settled(_) | Work::Ask(_) | Work::Found { .. }) => {}
                 None if !requests.is_empty() => {
                     let (ticket, batch, which) = requests.swap_remove(rng.usize(..requests.len()));
                     let reply = answer(&mut rng, which.len());
@@ -375,7 +441,7 @@ mod tests {
             seed: u64, sizes in prop::collection::vec(0usize..20, 1..20), max in 1usize..9
         ) {
             let mut rng = fastrand::Rng::with_seed(seed);
-            let mut desk = Desk::new(max, false, fastrand::Rng::with_seed(seed));
+            let mut desk = Desk::new(max, false, None, fastrand::Rng::with_seed(seed));
             let mut now = Instant::now();
             (0..).zip(&sizes).for_each(|(id, records)| desk.accept(batch(id, *records), now));
             let (mut requests, mut writes, mut settled) = (Vec::new(), Vec::new(), vec![None; sizes.len()]);
@@ -388,6 +454,7 @@ mod tests {
                     }
                     Some(Work::Send { ticket, which, .. }) => requests.push((ticket, which.len())),
                     Some(Work::Write { id, .. }) => writes.push(id),
+                    Some(Work::Ask(_) | Work::Found { .. }) => prop_assert!(false, "nothing is in doubt"),
                     None => match (requests.is_empty(), writes.is_empty(), desk.due()) {
                         (true, true, None) => break,
                         (true, true, Some(due)) => now = due,

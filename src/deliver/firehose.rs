@@ -5,7 +5,7 @@
 mod tests;
 
 use super::{
-    Billing, MAX_FIREHOSE_RECORD,
+    Billing, MAX_FIREHOSE_RECORD, ServiceClock,
     put::{self, Answer, Answers, Counting, Put, ReadyBody, Service, body},
 };
 use crate::{aws::StartError, model::Batch};
@@ -65,7 +65,7 @@ impl Service for DeliveryStream {
     const MAX_RECORD: usize = MAX_FIREHOSE_RECORD;
     const BILLING: Billing = Billing { unit: 5 << 10, rounded_to: 5 << 10 };
 
-    fn client(config: &SdkConfig) -> Client {
+    fn client(config: &SdkConfig, _: Option<&ServiceClock>) -> Client {
         Client::new(config)
     }
 

@@ -1,8 +1,8 @@
 //! The life of one batch: what to send next, and what is left after each reply. Knows no clock, no network and no disk.
-//! Invariant: at any time every record is in exactly one of: accepted, refused, or one group still to be sent.
+//! Invariant: at any time every record is in exactly one of: accepted, refused, in doubt, or one group still to be sent.
 
 use super::errors::{Class, Failure};
-use crate::model::{Batch, Slot};
+use crate::model::{Batch, RecordId, Slot};
 use std::{collections::BTreeSet, sync::Arc};
 
 /// What the destination said to one request.
@@ -29,6 +29,8 @@ pub enum Next {
     Now,
     /// Send `attempt()` after a wait for this class, `attempt` failures in a row behind it.
     Again { class: Class, attempt: u32 },
+    /// Nothing is to be sent before it is known which of `in_doubt()` the destination holds: `found`.
+    Doubt,
     /// Nothing is left to be sent. Write the refused records and the batch's dead ones, then it is settled.
     Done,
 }
@@ -47,6 +49,8 @@ pub struct Job {
     batch: Arc<Batch>,
     /// Still to be sent, the last one first; none is empty.
     groups: Vec<Vec<u32>>,
+    /// May have been accepted. `None`: such records are sent again.
+    doubt: Option<Vec<u32>>,
     refused: Vec<Refused>,
     /// Records of files, as `RecordRef::count` counts them.
     accepted: u32,
@@ -59,7 +63,13 @@ impl Job {
     pub fn new(batch: Batch) -> Self {
         let count = u32::try_from(batch.records.len()).expect("ranges of a batch are 32 bits wide");
         let groups = if count == 0 { Vec::new() } else { vec![(0..count).collect()] };
-        Self { batch: Arc::new(batch), groups, refused: Vec::new(), accepted: 0, failures: 0 }
+        Self { batch: Arc::new(batch), groups, doubt: None, refused: Vec::new(), accepted: 0, failures: 0 }
+    }
+
+    /// The same; what may have been accepted is kept in doubt instead of being sent again.
+    #[must_use]
+    pub fn exactly_once(batch: Batch) -> Self {
+        Self { doubt: Some(Vec::new()), ..Self::new(batch) }
     }
 
     #[must_use]
@@ -94,7 +104,29 @@ impl Job {
     /// What a new job does first.
     #[must_use]
     pub fn first(&self) -> Next {
-        if self.groups.is_empty() { Next::Done } else { Next::Now }
+        match (self.groups.is_empty(), self.in_doubt().is_empty()) {
+            (false, _) => Next::Now,
+            (true, false) => Next::Doubt,
+            (true, true) => Next::Done,
+        }
+    }
+
+    /// The records that may have been accepted.
+    #[must_use]
+    pub fn in_doubt(&self) -> &[u32] {
+        self.doubt.as_deref().unwrap_or_default()
+    }
+
+    /// The destination holds those records in doubt for which `holds` is true, and none of the others.
+    pub fn found(&mut self, holds: impl Fn(RecordId) -> bool) -> Next {
+        let doubt = self.doubt.as_mut().map(std::mem::take).unwrap_or_default();
+        let (here, absent): (Vec<u32>, Vec<u32>) =
+            doubt.into_iter().partition(|index| holds(self.batch.record_id(*index as usize)));
+        self.accepted += self.batch.count(&here);
+        if !absent.is_empty() {
+            self.groups.push(absent);
+        }
+        self.first()
     }
 
     /// Leaves of `attempt()` the first record of each slot for which `is_free` holds; the others come after it. False,
@@ -111,9 +143,10 @@ impl Job {
         any
     }
 
-    /// The slots of the records still to be sent.
+    /// The slots of the records that are neither accepted nor refused.
     pub(super) fn slots(&self) -> BTreeSet<Slot> {
-        self.groups.iter().flatten().filter_map(|index| self.batch.records[*index as usize].slot).collect()
+        let unsettled = self.groups.iter().flatten().chain(self.in_doubt());
+        unsettled.filter_map(|index| self.batch.records[*index as usize].slot).collect()
     }
 
     /// Takes the reply to the request that carried `attempt()`.
@@ -123,11 +156,19 @@ impl Job {
             Reply::Answered { failed } => self.answered(&group, failed),
             Reply::Failed(failure) if failure.class == Class::Reject => self.bisect(group, &failure),
             Reply::Failed(failure) => {
-                self.groups.push(group);
-                self.failures = self.failures.saturating_add(1);
-                Next::Again { class: failure.class, attempt: self.failures }
+                match &mut self.doubt {
+                    Some(doubt) if failure.class == Class::Ambiguous => doubt.extend(group),
+                    _ => self.groups.push(group),
+                }
+                self.again(failure.class)
             }
         }
+    }
+
+    /// After a failure: waits, if there is something to send.
+    fn again(&mut self, class: Class) -> Next {
+        self.failures = self.failures.saturating_add(1);
+        if self.groups.is_empty() { self.first() } else { Next::Again { class, attempt: self.failures } }
     }
 
     fn answered(&mut self, group: &[u32], failed: Vec<(u32, Failure)>) -> Next {
@@ -140,11 +181,13 @@ impl Job {
         for (position, failure) in failed {
             let index = group[position as usize];
             self.accepted -= self.batch.count(&[index]);
-            if failure.class == Class::Reject {
-                self.refused.push(Refused { index, reason: failure.to_string() });
-            } else {
-                worst = worst.max(Some(failure.class));
-                left.push(index);
+            match (failure.class, &mut self.doubt) {
+                (Class::Reject, _) => self.refused.push(Refused { index, reason: failure.to_string() }),
+                (Class::Ambiguous, Some(doubt)) => doubt.push(index),
+                (class, _) => {
+                    worst = worst.max(Some(class));
+                    left.push(index);
+                }
             }
         }
         // Progress shortens the waits, but does not undo them: a hot shard accepts a few records every time.
@@ -156,8 +199,7 @@ impl Job {
             return self.first();
         };
         self.groups.push(left);
-        self.failures = self.failures.saturating_add(1);
-        Next::Again { class, attempt: self.failures }
+        self.again(class)
     }
 
     fn bisect(&mut self, mut group: Vec<u32>, failure: &Failure) -> Next {
@@ -249,6 +291,21 @@ mod tests {
     }
 
     #[test]
+    fn what_may_have_been_accepted_waits_until_it_is_known_and_only_what_is_absent_is_sent_again() {
+        let mut job = Job::exactly_once(batch(0, 4));
+        let failed = vec![(0, fail(Class::Ambiguous)), (2, fail(Class::Throttled))];
+        let next = job.reply(Reply::Answered { failed });
+        assert_eq!((next, job.attempt()), (Next::Again { class: Class::Throttled, attempt: 1 }, &[2][..]));
+        assert_eq!(job.reply(Reply::Failed(fail(Class::Ambiguous))), Next::Doubt);
+        assert_eq!((job.in_doubt(), job.attempt()), (&[0, 2][..], &[][..]));
+        let ids = [0, 2].map(|index| job.batch().record_id(index));
+        assert_eq!(job.found(|id| id == ids[1]), Next::Now);
+        assert_eq!((job.in_doubt(), job.attempt(), job.accepted()), (&[][..], &[0][..], 3));
+        assert_eq!(job.reply(Reply::Failed(fail(Class::Ambiguous))), Next::Doubt);
+        assert_eq!((job.found(|_| true), job.accepted()), (Next::Done, 4));
+    }
+
+    #[test]
     fn nothing_is_dropped_for_being_tried_often() {
         let mut job = Job::new(batch(0, 2));
         for attempt in 1..10_000 {
@@ -297,17 +354,24 @@ mod tests {
     proptest! {
         #[test]
         fn good_records_arrive_and_exactly_the_poisoned_are_refused(
-            seed: u64, poison in prop::collection::vec(prop::bool::weighted(0.1), 1..200), per_record_rejects: bool
+            seed: u64, poison in prop::collection::vec(prop::bool::weighted(0.1), 1..200), per_record_rejects: bool,
+            once: bool,
         ) {
             let count = poison.len();
             let rng = fastrand::Rng::with_seed(seed);
             let mut model = Model { rng, poison, stored: vec![0; count], per_record_rejects };
-            let mut job = Job::new(batch(0, count));
+            let mut job = if once { Job::exactly_once(batch(0, count)) } else { Job::new(batch(0, count)) };
             let mut next = job.first();
             let mut requests = 0;
             while next != Next::Done {
                 requests += 1;
                 prop_assert!(requests < 100_000, "no progress");
+                if next == Next::Doubt {
+                    let start = |index: usize| job.batch().record_id(index).span.start;
+                    let held: BTreeSet<u64> = (0..count).filter(|i| model.stored[*i] > 0).map(start).collect();
+                    next = job.found(|id| held.contains(&id.span.start));
+                    continue;
+                }
                 prop_assert!(!job.attempt().is_empty());
                 let reply = model.send(job.attempt());
                 next = job.reply(reply);
@@ -318,6 +382,7 @@ mod tests {
             prop_assert_eq!(&refused, &poisoned);
             for (stored, poison) in model.stored.iter().zip(&model.poison) {
                 prop_assert_eq!(*stored > 0, !poison);
+                prop_assert!(!once || *stored <= 1, "stored {} times", stored);
             }
             prop_assert_eq!(job.accepted() as usize + refused.len(), count);
         }

@@ -1,14 +1,20 @@
 //! Kinesis Data Streams: what a `PutRecords` request looks like, and its answer.
 //! Invariant: the same record has the same partition key in every request, across crashes too.
 
+mod read;
 #[cfg(test)]
 pub(crate) mod tests;
 
 use super::{
-    Billing, MAX_KINESIS_RECORD, kpl,
-    put::{self, Answer, Answers, Counting, Put, ReadyBody, Service, body},
+    Billing, ExactlyOnce, MAX_KINESIS_RECORD, ServiceClock, kpl,
+    put::{self, Answer, Answers, Asked, Counting, Put, ReadyBody, Service, body},
+    search::{Ask, Told},
+    slot::ExplicitHashKey,
 };
-use crate::{aws::StartError, model::Batch};
+use crate::{
+    aws::StartError,
+    model::{Batch, Now, Slot},
+};
 use aws_config::SdkConfig;
 use aws_sdk_kinesis::{
     Client,
@@ -27,11 +33,16 @@ const BEFORE_KEY: &[u8] = b"\",\"PartitionKey\":";
 pub type KinesisSink = Put<Stream>;
 
 impl KinesisSink {
-    /// Finds region and credentials. Missing credentials are no error, a missing region is.
-    pub async fn connect(options: &super::Kinesis) -> Result<Self, StartError> {
+    /// Finds region and credentials. Missing credentials are no error; a missing region is, and so is a missing permission
+    /// to read the stream back where that is needed.
+    pub async fn connect(options: &super::Kinesis, now: Now) -> Result<Self, StartError> {
         let stream = Stream::new(&options.stream, options.aggregate.is_some());
-        let stream = Stream { keeps_order: options.keeps_order, ..stream };
-        Self::new(stream, &options.aws, options.max_in_flight).await
+        let once = |settle_wait| ExactlyOnce { settle_wait, clock: ServiceClock::new(now) };
+        let once = options.exactly_once.map(once);
+        let stream = Stream { keeps_order: options.keeps_order, once, ..stream };
+        let sink = Self::new(stream, &options.aws, options.max_in_flight).await?;
+        read::check(&sink).await?;
+        Ok(sink)
     }
 }
 
@@ -42,6 +53,8 @@ pub struct Stream {
     /// Records that were joined are written as the KPL does, and slots have their own hashes.
     aggregates: bool,
     keeps_order: bool,
+    /// Each record has its id as its partition key, and the stream is read back.
+    once: Option<ExactlyOnce>,
     /// The end of every body: `],"StreamName":"..."}`.
     tail: Vec<u8>,
     /// Takes the place of the records until the body is put in.
@@ -57,6 +70,7 @@ impl Stream {
             name_or_arn: name_or_arn.to_owned(),
             aggregates,
             keeps_order: false,
+            once: None,
             tail: format!("],\"{member}\":{value}}}").into_bytes(),
             placeholder: placeholder.expect("data and key are set"),
         }
@@ -66,17 +80,24 @@ impl Stream {
 impl Stream {
     /// Appends record `index` as a request has it; `aggregate` is scratch space.
     fn entry(&self, out: &mut Vec<u8>, aggregate: &mut Vec<u8>, batch: &Batch, index: usize) {
-        let record = &batch.records[index];
-        let random = batch.record_id(index).random_key();
-        let random = str::from_utf8(&random).expect("digits and letters");
-        let key = batch.key(index).unwrap_or(random);
+        let (record, id) = (&batch.records[index], batch.record_id(index));
+        let (drawn, written);
+        let own = if self.once.is_some() {
+            written = id.to_string();
+            written.as_str()
+        } else {
+            drawn = id.random_key();
+            str::from_utf8(&drawn).expect("digits and letters")
+        };
+        let chosen = batch.key(index);
+        let key = chosen.filter(|_| self.once.is_none()).unwrap_or(own);
         let slot = record.slot.filter(|_| self.aggregates);
         out.extend_from_slice(BEFORE_DATA);
         if self.aggregates && record.count > 1 {
             aggregate.clear();
-            match batch.key(index) {
+            match chosen {
                 Some(_) => kpl::encode(aggregate, slot, batch.keys(index), batch.parts(index)),
-                None => kpl::encode(aggregate, slot, [random], batch.parts(index)),
+                None => kpl::encode(aggregate, slot, [own], batch.parts(index)),
             }
             debug_assert_eq!(aggregate.len() + key.len(), record.size as usize, "as long as the flow said");
             base64_simd::STANDARD.encode_append(aggregate, out);
@@ -85,8 +106,10 @@ impl Stream {
         }
         out.extend_from_slice(BEFORE_KEY);
         serde_json::to_writer(&mut *out, key).expect("a string is always JSON");
-        if let Some(slot) = slot {
-            write!(out, ",\"ExplicitHashKey\":\"{}\"", slot.explicit_hash_key()).expect("a Vec takes every write");
+        // A key that is not the partition key routes all the same.
+        let by_key = || chosen.filter(|_| self.once.is_some()).map(|key| ExplicitHashKey::of(key.as_bytes()));
+        if let Some(hash) = slot.map(Slot::explicit_hash_key).or_else(by_key) {
+            write!(out, ",\"ExplicitHashKey\":\"{hash}\"").expect("a Vec takes every write");
         }
         out.push(b'}');
     }
@@ -104,8 +127,13 @@ impl Service for Stream {
     /// A provisioned stream bills units, one on demand bytes.
     const BILLING: Billing = Billing { unit: 25 << 10, rounded_to: 1 << 10 };
 
-    fn client(config: &SdkConfig) -> Client {
-        Client::new(config)
+    fn client(config: &SdkConfig, clock: Option<&ServiceClock>) -> Client {
+        let config = aws_sdk_kinesis::config::Builder::from(config);
+        let config = match clock {
+            Some(clock) => config.interceptor(read::Listening(clock.clone())),
+            None => config,
+        };
+        Client::from_conf(config.build())
     }
 
     fn stream(&self) -> &str {
@@ -118,6 +146,14 @@ impl Service for Stream {
 
     fn keeps_order(&self) -> bool {
         self.keeps_order
+    }
+
+    fn exactly_once(&self) -> Option<&ExactlyOnce> {
+        self.once.as_ref()
+    }
+
+    async fn ask(&self, client: Client, ask: &Ask, asked: Asked<'_>) -> Told {
+        read::ask(self, client, ask, asked).await
     }
 
     fn lay_out(&self, out: &mut Vec<u8>, batch: &Batch, which: &[u32]) {

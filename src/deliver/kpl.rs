@@ -86,6 +86,38 @@ pub(super) fn encode<'a>(
     out.extend_from_slice(&digest);
 }
 
+/// The slot whose hash the records of an aggregate share. `None`: these bytes are none, or one of a single key.
+pub(super) fn slot_of(data: &[u8]) -> Option<Slot> {
+    let (message, digest) =
+        data.strip_prefix(&MAGIC)?.split_at_checked(data.len().checked_sub(MAGIC.len() + DIGEST)?)?;
+    let mut rest = message;
+    let hash = loop {
+        let (tag, after) = rest.split_first()?;
+        let (bytes, after) = take_bytes(after)?;
+        match *tag {
+            KEY => rest = after,
+            EXPLICIT_HASH_KEY => break bytes,
+            _ => return None,
+        }
+    };
+    let slot = Slot::of_hash(str::from_utf8(hash).ok()?.parse().ok()?)?;
+    // A line may begin with such bytes by chance, or to be taken for one.
+    (Md5::digest(message)[..] == *digest).then_some(slot)
+}
+
+/// Bytes with their length before them, and what follows.
+fn take_bytes(data: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (mut len, mut shift, mut rest) = (0, 0, data);
+    loop {
+        let (byte, after) = rest.split_first()?;
+        len |= usize::from(byte & 0x7f).checked_shl(shift)?;
+        (shift, rest) = (shift + 7, after);
+        if byte & 0x80 == 0 {
+            return rest.split_at_checked(len);
+        }
+    }
+}
+
 /// Length of the message of one record, without its own tag and length.
 fn record_len(key_index: u32, has_hash: bool, data: usize) -> usize {
     let hash = if has_hash { 2 } else { 0 };
@@ -154,6 +186,17 @@ mod tests {
     }
 
     #[test]
+    fn what_is_no_aggregate_has_no_slot() {
+        let mut out = check(Some(Slot(7)), &["k".to_owned()], &[(0, b"ab".to_vec())]);
+        assert_eq!(slot_of(&out), Some(Slot(7)));
+        for cut in 0..out.len() {
+            assert_eq!(slot_of(&out[..cut]), None);
+        }
+        *out.last_mut().expect("it has bytes") ^= 1;
+        assert_eq!(slot_of(&out), None);
+    }
+
+    #[test]
     fn a_line_that_only_begins_like_an_aggregate_is_none() {
         assert!(!is_aggregate(b"\xf3\x89\x9a\xc2 and a long text that is no aggregate at all"));
         assert!(!is_aggregate(&MAGIC));
@@ -172,6 +215,7 @@ mod tests {
             let records: Vec<_> = records.into_iter().map(|(index, data)| (index % count, data)).collect();
             let out = check(slot, &keys, &records);
             prop_assert!(is_aggregate(&out));
+            prop_assert_eq!(slot_of(&out), slot);
             let hash = slot.map(|slot| slot.explicit_hash_key().to_string());
             let expected: Vec<_> = records
                 .iter()

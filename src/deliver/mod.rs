@@ -3,9 +3,11 @@
 //! after each of its records was accepted by the destination or safely written to the dead letters.
 
 pub mod backoff;
+pub mod clock;
 pub mod courier;
 pub mod dead_letter;
 mod desk;
+mod doubts;
 pub mod errors;
 pub mod firehose;
 pub mod job;
@@ -18,11 +20,14 @@ pub mod search;
 pub mod slot;
 pub mod stdout;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 pub mod window;
 
+use std::time::Duration;
+
 use crate::{aws::Aws, model::RecordId};
-pub use courier::{Billing, Courier, News, Sink};
+pub use clock::ServiceClock;
+pub use courier::{Billing, Courier, ExactlyOnce, News, Sink};
 pub use dead_letter::DeadLetters;
 pub use firehose::FirehoseSink;
 pub use kinesis::KinesisSink;
@@ -49,8 +54,24 @@ pub struct Kinesis {
     pub aggregate: Option<Aggregate>,
     /// Records of one key arrive in the order they were read. Default false; the keys must be chosen.
     pub keeps_order: bool,
+    /// Nothing is delivered twice: what may have arrived is looked for in the stream. The time until a request without an
+    /// answer has arrived or never will, 1 s to 15 min. Each record then has its id as its partition key.
+    pub exactly_once: Option<Duration>,
     /// Requests under way at once. 1 to 64, default 8.
     pub max_in_flight: usize,
+}
+
+impl Kinesis {
+    /// Records of one slot of keys are joined, beside those of others.
+    #[must_use]
+    pub fn joins_by_slot(&self) -> bool {
+        self.aggregate.is_some() && self.partition_key != PartitionKey::Random
+    }
+
+    /// Length of a record's partition key, at most.
+    fn key_bytes(&self) -> usize {
+        if self.exactly_once.is_some() { RecordId::LONGEST } else { self.partition_key.max_bytes() }
+    }
 }
 
 /// Data Firehose.
@@ -106,6 +127,8 @@ pub struct Shape {
     pub aggregate: Option<Aggregate>,
     /// Records are told apart by the slots of their chosen keys.
     pub slots: bool,
+    /// The partition key of each record is its id.
+    pub ids: bool,
 }
 
 /// How a record's partition key is chosen.
@@ -142,7 +165,7 @@ impl Destination {
     #[must_use]
     pub fn max_record_bytes(&self) -> usize {
         match self {
-            Self::Kinesis(kinesis) => MAX_KINESIS_RECORD - kinesis.partition_key.max_bytes(),
+            Self::Kinesis(kinesis) => MAX_KINESIS_RECORD - kinesis.key_bytes(),
             Self::Firehose(_) => MAX_FIREHOSE_RECORD - usize::from(self.shape().newline),
             Self::Stdout => 10 << 20,
         }
@@ -166,7 +189,8 @@ impl Destination {
             Self::Kinesis(kinesis) => {
                 let Kinesis { partition_key, aggregate, keeps_order, .. } = **kinesis;
                 let slots = (aggregate.is_some() || keeps_order) && partition_key != PartitionKey::Random;
-                Shape { overhead: partition_key.max_bytes(), newline: false, aggregate, slots }
+                let ids = kinesis.exactly_once.is_some();
+                Shape { overhead: partition_key.max_bytes(), newline: false, aggregate, slots, ids }
             }
             Self::Firehose(firehose) => {
                 let aggregate = firehose.aggregate;
@@ -206,6 +230,7 @@ mod tests {
                 partition_key: PartitionKey::Random,
                 aggregate: None,
                 keeps_order: false,
+                exactly_once: None,
                 max_in_flight: 8,
             }))
         };

@@ -5,9 +5,10 @@ use super::{
     courier::Billing,
     errors::{Class, Failure},
     job::{Refused, Reply},
+    search::Told,
 };
 use crate::{
-    model::{Batch, Settled},
+    model::{Batch, Doubt, Landed, Settled},
     telemetry::{calls::Answer, counters::FlowCounters, limit::RateLimit},
 };
 use std::{
@@ -64,6 +65,10 @@ pub(super) struct Reporter {
     refusing: Option<String>,
     /// Why the dead letters cannot be written.
     unwritable: Option<String>,
+    /// Why the destination cannot be read back.
+    unreadable: Option<String>,
+    /// What may have been delivered is looked for instead of being sent again.
+    exactly_once: bool,
     /// When `refusing` began.
     since: Option<Instant>,
     limits: Limits,
@@ -78,11 +83,13 @@ struct Limits {
     credentials: RateLimit,
     refused: RateLimit,
     unwritable: RateLimit,
+    unreadable: RateLimit,
+    looked_for: RateLimit,
     recovered: RateLimit,
 }
 
 impl Reporter {
-    pub(super) fn new(flow: &str, counters: Arc<FlowCounters>, billing: Option<Billing>) -> Self {
+    pub(super) fn new(flow: &str, counters: Arc<FlowCounters>, billing: Option<Billing>, exactly_once: bool) -> Self {
         let limit = || RateLimit::new(PERIOD);
         let limits = Limits {
             throttled: limit(),
@@ -92,11 +99,14 @@ impl Reporter {
             credentials: limit(),
             refused: limit(),
             unwritable: limit(),
+            unreadable: limit(),
+            looked_for: limit(),
             recovered: limit(),
         };
         let health = Health::default();
         let flow = flow.to_owned();
-        Self { flow, counters, billing, health, refusing: None, unwritable: None, since: None, limits }
+        let (refusing, unwritable, unreadable) = (None, None, None);
+        Self { flow, counters, billing, health, refusing, unwritable, unreadable, exactly_once, since: None, limits }
     }
 
     pub(super) fn health(&self) -> Health {
@@ -188,6 +198,12 @@ impl Reporter {
         match class {
             Class::Throttled => warn!(flow, records, code, message, suppressed, "throttled, sending again slower"),
             Class::Again => warn!(flow, records, code, message, remedy, suppressed, "not delivered, sending again"),
+            Class::Ambiguous if self.exactly_once => {
+                warn!(
+                    flow,
+                    records, code, message, suppressed, "may have been delivered, looking for it in the stream"
+                );
+            }
             Class::Ambiguous => {
                 warn!(flow, records, code, message, suppressed, "may have been delivered, sending again");
             }
@@ -235,14 +251,62 @@ impl Reporter {
         }
     }
 
+    /// An earlier run may have sent this; the destination will be asked.
+    pub(super) fn searching(&self, doubts: &[Doubt]) {
+        let (flow, files) = (&self.flow, doubts.len());
+        info!(flow, files, "the last run did not end cleanly: looking in the stream for what it may have sent");
+    }
+
+    /// The destination holds these records of an earlier run.
+    pub(super) fn found(&self, landed: &[Landed]) {
+        let (flow, records) = (&self.flow, landed.len());
+        self.counters.found.add(records as u64);
+        info!(flow, records, "found in the stream what the last run sent; it is not sent again");
+    }
+
+    /// Of this run's records that may have been delivered, so many were found and so many not.
+    pub(super) fn looked_for(&mut self, found: usize, absent: usize, now: Instant) {
+        self.counters.found.add(found as u64);
+        if let Some(suppressed) = self.limits.looked_for.admit(now) {
+            let flow = &self.flow;
+            info!(flow, found, absent, suppressed, "looked for records in the stream; those absent are sent again");
+        }
+    }
+
+    /// Counts and tells the destination's answer to a question about what it holds.
+    pub(super) fn told(&mut self, told: &Told, now: Instant) {
+        self.health.0.replies.fetch_add(1, Ordering::Relaxed);
+        self.counters.reads.add(1);
+        let Told::Failed(failure) = told else {
+            if self.unreadable.take().is_some() {
+                self.publish();
+            }
+            return;
+        };
+        if matches!(failure.class, Class::Throttled | Class::Again | Class::Ambiguous) {
+            return;
+        }
+        self.unreadable = Some(format!("the stream cannot be read back: {failure}"));
+        self.publish();
+        if let Some(suppressed) = self.limits.unreadable.admit(now) {
+            let Failure { code, message, remedy, .. } = failure;
+            let (flow, remedy) = (&self.flow, remedy.as_deref().unwrap_or_default());
+            error!(
+                flow,
+                code, message, remedy, suppressed, "the stream cannot be read back, holding what may be in it"
+            );
+        }
+    }
+
     pub(super) fn settled(&self, settled: &Settled) {
         self.counters.dead_lettered.add(u64::from(settled.dead_lettered));
     }
 
     fn publish(&self) {
-        self.health.set(match (&self.unwritable, &self.refusing) {
-            (Some(a), Some(b)) => Some(format!("{a}; {b}")),
-            (a, b) => a.as_ref().or(b.as_ref()).cloned(),
-        });
+        let reasons: Vec<&str> = [&self.unwritable, &self.unreadable, &self.refusing]
+            .into_iter()
+            .filter_map(|reason| reason.as_deref())
+            .collect();
+        self.health.set((!reasons.is_empty()).then(|| reasons.join("; ")));
     }
 }

@@ -16,6 +16,13 @@ impl Slot {
         Self(Md5::digest(key)[0])
     }
 
+    /// The slot that this hash stands for, if it is one of those.
+    #[must_use]
+    pub fn of_hash(hash: u128) -> Option<Self> {
+        let slot = Self(u8::try_from(hash >> 120).expect("8 bits are left"));
+        (slot.explicit_hash_key().0 == hash).then_some(slot)
+    }
+
     /// The hash that stands for every key of the slot, as a request writes it: the middle of the slot.
     #[must_use]
     pub fn explicit_hash_key(self) -> ExplicitHashKey {
@@ -28,10 +35,16 @@ impl Slot {
 pub struct ExplicitHashKey(u128);
 
 impl ExplicitHashKey {
+    /// Where the stream itself puts a partition key.
+    #[must_use]
+    pub fn of(key: &[u8]) -> Self {
+        Self(u128::from_be_bytes(Md5::digest(key).into()))
+    }
+
     /// Number of digits, 36 to 39.
     #[must_use]
     pub fn digits(self) -> usize {
-        self.0.ilog10() as usize + 1
+        self.0.checked_ilog10().unwrap_or(0) as usize + 1
     }
 }
 
@@ -59,6 +72,8 @@ mod tests {
             let hash = Slot(slot).explicit_hash_key();
             assert_eq!(hash.0 >> 120, u128::from(slot));
             assert_eq!(hash.to_string().len(), hash.digits());
+            assert_eq!(Slot::of_hash(hash.0), Some(Slot(slot)));
+            assert_eq!(Slot::of_hash(hash.0 + 1), None);
         }
     }
 }

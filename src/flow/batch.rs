@@ -59,6 +59,7 @@ impl OpenBatch {
 
     /// A record that is not delivered but kept among the dead letters.
     pub fn push_dead(&mut self, dead: DeadLetter, now: Instant) {
+        self.gather.part(dead.file.generation);
         self.dead_bytes += dead.data.len();
         self.dead.push(dead);
         self.opened.get_or_insert(now);

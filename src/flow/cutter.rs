@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use crate::{
-    flow::{machine::Machine, mismatch::Sample},
+    flow::{landed::Held, machine::Machine, mismatch::Sample},
     model::{DeadLetter, FileRef, Generation, Mark, Now, Print, RecordId, Span},
     record::{
         ec2,
@@ -26,6 +26,8 @@ pub(super) struct Cutter {
     pub(super) ec2: ec2::Shared,
     pub(super) counters: Arc<FlowCounters>,
     pub(super) mismatches: Sample,
+    /// What the destination holds of what is still to be read.
+    pub(super) held: Held,
 }
 
 /// Most bytes of a file's beginning in which a header line is looked for.
@@ -241,6 +243,7 @@ impl Cutter {
             None => self.pipeline.key(id, &open.data()[from..]),
         };
         match key {
+            Ok(Some(key)) if self.held.any_of(id.generation) && self.held.holds(id.generation, span, key) => {}
             Ok(key) => {
                 open.push(file, span, from, key, now.mono);
                 return open.is_over();
@@ -318,8 +321,15 @@ mod tests {
         let now = Now { mono: Instant::now(), wall: 0 };
         let limits = Limits { batch_records: 100, batch_bytes: 4096, batch_age: Duration::ZERO, buffer: 1 << 20 };
         let poll_interval = Duration::from_secs(1);
-        let settings =
-            Settings { limits, poll_interval, max_batches: 4, shape: Shape::default(), once: false, hints: true };
+        let settings = Settings {
+            limits,
+            poll_interval,
+            max_batches: 4,
+            shape: Shape::default(),
+            exactly_once: false,
+            once: false,
+            hints: true,
+        };
         let mut machine = Machine::new(settings, now.mono);
         let counters = Arc::new(FlowCounters::default());
         let mut cutter = Cutter {
@@ -330,6 +340,7 @@ mod tests {
             ec2: ec2::Shared::default(),
             counters: Arc::clone(&counters),
             mismatches: Sample::new(String::new()),
+            held: Held::default(),
         };
         let file = FileRef { generation: Generation(1), path: Arc::from(Path::new("/a.log")) };
         let chunk = Chunk {

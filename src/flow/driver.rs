@@ -108,6 +108,7 @@ impl<F: Fs, S: Storage> Driver<F, S> {
     fn take(&mut self, input: Input, now: Instant) -> bool {
         match input {
             Input::News(News::Settled(settled)) => self.engine.handle(Event::Settled(settled), now),
+            Input::News(News::Found { generations, landed }) => self.engine.found(&generations, &landed, now),
             Input::News(News::Delayed(id)) => self.engine.handle(Event::Delayed(id), now),
             Input::Stop => self.engine.handle(Event::Stop, now),
             Input::Hinted => return true,
@@ -154,7 +155,8 @@ impl<F: Fs, S: Storage> Driver<F, S> {
     }
 }
 
-fn now() -> Now {
+/// What time it is.
+pub fn now() -> Now {
     let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
     Now { mono: Instant::now(), wall: i64::try_from(wall).unwrap_or(i64::MAX) }
 }

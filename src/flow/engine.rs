@@ -2,6 +2,7 @@
 //! system and the journal's storage, so that a simulation runs exactly this code. Knows no network and no clock.
 
 use std::{
+    io,
     path::{Path, PathBuf},
     sync::Arc,
     time::Instant,
@@ -9,12 +10,14 @@ use std::{
 
 use crate::{
     checkpoint::{journal::Journal, storage::Storage},
+    deliver::ServiceClock,
     flow::{
         cutter::{Cutter, HEAD, tail},
+        landed::Held,
         machine::{Action, Event, Look, Machine, Settings, Work},
         mismatch::Sample,
     },
-    model::{Batch, Mark, Now, Place, Span},
+    model::{Batch, Doubt, Generation, Landed, Mark, Now, Place, Reservation, Span},
     record::{
         ec2,
         pipeline::Pipeline,
@@ -50,6 +53,10 @@ pub struct Parts<F, S> {
     pub journal: Journal<S>,
     /// What the journal held; `None` at the flow's very first start.
     pub places: Option<Vec<Place>>,
+    /// What it says of bytes that may have been sent: not read before [`Engine::found`]. None where that does not matter.
+    pub doubts: Vec<Doubt>,
+    /// The destination's clock, where bytes are reserved before they are sent.
+    pub clock: Option<ServiceClock>,
     pub source: source::Options,
     pub framing: split::Options,
     pub pipeline: Pipeline,
@@ -72,6 +79,7 @@ pub struct Engine<F: Fs, S> {
     machine: Machine,
     cutter: Cutter,
     buf: Vec<u8>,
+    clock: Option<ServiceClock>,
     persist_failed: bool,
 }
 
@@ -84,10 +92,17 @@ impl<F: Fs, S: Storage> Engine<F, S> {
             chunk: parts.chunk,
             max_record: parts.framing.max_record,
         };
-        let start = Start { places: parts.places, once: parts.settings.once, seed: parts.seed, now };
+        let (doubts, once) = (parts.doubts, parts.settings.once);
+        let start = Start { places: parts.places, doubts, once, seed: parts.seed, now };
+        let mut journal = parts.journal;
+        if parts.clock.is_none() {
+            // What an earlier run reserved is sent again, as whatever else is not acked.
+            journal.release(|_| false);
+        }
         Self {
             table: Table::new(parts.fs, &parts.source, framing, start),
-            journal: parts.journal,
+            journal,
+            clock: parts.clock,
             machine: Machine::new(parts.settings, now),
             cutter: Cutter {
                 framing: parts.framing,
@@ -97,6 +112,7 @@ impl<F: Fs, S: Storage> Engine<F, S> {
                 ec2: parts.ec2,
                 counters: parts.counters,
                 mismatches: Sample::new(parts.flow),
+                held: Held::default(),
             },
             buf: Vec::new(),
             persist_failed: false,
@@ -134,14 +150,33 @@ impl<F: Fs, S: Storage> Engine<F, S> {
             }
             Action::Sync => {
                 // Only the last one is worth waiting for.
-                let ok = self.journal.sync(self.machine.is_ending()).is_ok();
+                let ok = self.sync(self.machine.is_ending()).is_ok();
                 self.machine.handle(Event::Synced { ok }, now.mono);
+                Step::Worked
+            }
+            Action::Reserve(reservations) => {
+                self.reserve(reservations, now.mono);
+                Step::Worked
+            }
+            Action::Release => {
+                self.release(now.mono);
                 Step::Worked
             }
             Action::Send(batch) => Step::Send(batch),
             Action::Wait(until) => Step::Wait(until),
             Action::Exit => Step::Exit,
         }
+    }
+
+    /// The destination holds these records of the generations, all of which were in doubt, and no others.
+    pub fn found(&mut self, generations: &[Generation], landed: &[Landed], now: Instant) {
+        for generation in generations {
+            let own: Vec<Landed> =
+                landed.iter().filter(|landed| landed.id.generation == *generation).copied().collect();
+            self.cutter.held.add(*generation, &own);
+            self.table.found(*generation, &own);
+        }
+        self.worked(now);
     }
 
     /// How far the files are delivered.
@@ -207,16 +242,12 @@ impl<F: Fs, S: Storage> Engine<F, S> {
                 Notice::BytesLost(n) => c.bytes_lost.add(n),
             }
         }
-        for change in self.table.take_changes() {
-            match change {
-                Change::Bound(place) => self.journal.bind(place),
-                Change::Forgotten(generation) => self.journal.forget(generation),
-            }
-        }
+        self.note_changes(now);
         let work = Work {
             readable: self.table.is_readable(),
             changed: self.journal.is_dirty(),
             look_again: self.table.wants_look(),
+            doubtful: self.table.has_doubts(),
             timer: self.table.next_timer(),
         };
         self.machine.handle(Event::Worked(work), now);
@@ -229,22 +260,72 @@ impl<F: Fs, S: Storage> Engine<F, S> {
                 self.journal.ack(mark, mtime);
             }
         }
+        self.note_changes(now);
+        let written = self.write();
+        self.machine.handle(Event::Persisted { ok: written.is_ok() }, now);
+    }
+
+    /// Says in the journal that these bytes are about to be sent, and when.
+    fn reserve(&mut self, reservations: Vec<Reservation>, now: Instant) {
+        let at = self.clock.as_ref().expect("bytes are reserved where there is a clock for them").at(now);
+        for reservation in &reservations {
+            self.journal.reserve(*reservation, at);
+        }
+        let ahead = self.machine.is_ahead(&reservations);
+        let reserved = self.write().and_then(|()| if ahead { self.sync(true) } else { Ok(()) });
+        self.machine.handle(Event::Reserved { reservations, ok: reserved.is_ok() }, now);
+    }
+
+    /// Says in the journal that nothing beyond what is acked was sent.
+    fn release(&mut self, now: Instant) {
+        let table = &self.table;
+        self.journal.release(|generation| table.in_doubt(generation));
+        // If that fails, the next start looks into the stream, and finds that nothing is missing.
+        if self.write().is_ok() {
+            let _ = self.sync(true);
+        }
+        self.machine.handle(Event::Released, now);
+    }
+
+    fn note_changes(&mut self, now: Instant) {
         for change in self.table.take_changes() {
             match change {
                 Change::Bound(place) => self.journal.bind(place),
-                Change::Forgotten(generation) => self.journal.forget(generation),
+                Change::Forgotten(generation) => {
+                    self.journal.forget(generation);
+                    self.machine.handle(Event::Forgotten(generation), now);
+                }
             }
         }
+    }
+
+    fn sync(&mut self, wait: bool) -> io::Result<()> {
+        let synced = self.journal.sync(wait);
+        if let Err(error) = &synced {
+            tracing::error!(path = %self.journal.name().display(), %error, "the disk did not take the checkpoint; it is written anew");
+        }
+        synced
+    }
+
+    fn write(&mut self) -> io::Result<()> {
         let written = self.journal.write();
         if let Err(error) = &written
             && !self.persist_failed
         {
-            tracing::error!(path = %self.journal.name().display(), %error, "cannot write the checkpoint; delivery goes on, and a crash now would repeat what is delivered meanwhile. Free space or give access");
+            let path = self.journal.name().display();
+            match self.clock {
+                None => {
+                    tracing::error!(%path, %error, "cannot write the checkpoint; delivery goes on, and a crash now would repeat what is delivered meanwhile. Free space or give access");
+                }
+                Some(_) => {
+                    tracing::error!(%path, %error, "cannot write the checkpoint; nothing more is delivered until it can be written, so that nothing is delivered twice. Free space or give access");
+                }
+            }
         } else if written.is_ok() && self.persist_failed {
             tracing::info!(path = %self.journal.name().display(), "the checkpoint can be written again");
         }
         self.persist_failed = written.is_err();
-        self.machine.handle(Event::Persisted { ok: written.is_ok() }, now);
+        written
     }
 
     fn read(&mut self, now: Now) {
@@ -255,11 +336,21 @@ impl<F: Fs, S: Storage> Engine<F, S> {
                 self.learn_header(key, &chunk, &buf);
                 let file = self.table.file_ref(key);
                 let consumed = self.cutter.cut(&mut self.machine, &file, &chunk, &buf, now);
+                if self.cutter.held.any_of(chunk.generation) {
+                    self.cutter.held.pass(chunk.generation, consumed.to);
+                }
                 self.table.consumed(key, &chunk, consumed, now.mono);
             }
             Read::LongLine { chunk, len } => {
                 self.learn_header(key, &chunk, &buf);
                 self.long_line(key, &chunk, len, &mut buf, now);
+            }
+            Read::Landed { chunk, to, tail } => {
+                let mark = Mark { generation: chunk.generation, end: to, tail };
+                self.machine.open_batch().mark(mark, now.mono);
+                let header_left = chunk.header_left;
+                let consumed = Consumed { to, tail, left: 0, lines: false, header_left, long_line: false };
+                self.table.consumed(key, &chunk, consumed, now.mono);
             }
             Read::Nothing => {}
         }

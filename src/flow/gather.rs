@@ -11,7 +11,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{
     deliver::{Aggregate, Encoding, Shape, kpl},
-    model::{Batch, BatchId, FileRef, Generation, Keys, Part, RecordRef, Slot, Span},
+    model::{Batch, BatchId, FileRef, Generation, Keys, Part, RecordId, RecordRef, Slot, Span},
 };
 
 /// No index.
@@ -64,7 +64,8 @@ struct Open {
     key: usize,
     /// As an aggregate it would have this size.
     aggregate: kpl::Size,
-    /// Distinct keys.
+    /// Its keys were chosen: so many distinct ones.
+    has_keys: bool,
     keys: u32,
 }
 
@@ -140,6 +141,16 @@ impl Gather {
         self.latest[latest] = record;
         self.bytes += cost(&self.shape, &self.records[record as usize]);
         self.lines.push(Line { to: offset(self.data.len()), record, span, key, key_index });
+    }
+
+    /// Something of the file that is read next is not delivered but kept: no record may seem to hold it.
+    pub(super) fn part(&mut self, file: Generation) {
+        let Some(&file) = self.by_generation.get(&file) else { return };
+        let slots = if self.shape.slots { Slot::COUNT } else { 1 };
+        let of_file = file as usize * slots;
+        if let Some(latest) = self.latest.get_mut(of_file..of_file + slots) {
+            latest.fill(NONE);
+        }
     }
 
     /// Takes the last line back. Only what is left may be finished then, nothing more pushed.
@@ -242,8 +253,11 @@ impl Gather {
     fn begin(&mut self, file: u32, span: Span, len: usize, key: u32, slot: Option<Slot>) -> u32 {
         let record = offset(self.records.len());
         let key_bytes = if key == NONE { self.shape.overhead } else { self.keys.get(key).len() };
-        let aggregate = kpl::Size::new(slot).with_key(key_bytes).with_record(0, len);
-        self.records.push(Open { file, span, count: 1, slot, data: len, key: key_bytes, aggregate, keys: 1 });
+        let aggregate = kpl::Size::new(slot).with_record(0, len);
+        // An id grows with the record that it is of: see `cost`.
+        let aggregate = if self.shape.ids && key == NONE { aggregate } else { aggregate.with_key(key_bytes) };
+        let has_keys = key != NONE;
+        self.records.push(Open { file, span, count: 1, slot, data: len, key: key_bytes, aggregate, has_keys, keys: 1 });
         if self.has_tables() {
             self.tables.push(vec![key]);
             self.keys.notes[key as usize].place = (record, 0);
@@ -300,7 +314,10 @@ impl Gather {
 fn cost(shape: &Shape, open: &Open) -> usize {
     let encoding = shape.aggregate.map(|aggregate| aggregate.encoding);
     let is_aggregate = encoding == Some(Encoding::Kpl) && open.count > 1;
-    open.key + if is_aggregate { open.aggregate.bytes() } else { open.data }
+    let key = if shape.ids { RecordId::written_len(open.span) } else { open.key };
+    // Without a key that was chosen, the one inside is the one outside.
+    let aggregate = if shape.ids && !open.has_keys { open.aggregate.with_key(key) } else { open.aggregate };
+    key + if is_aggregate { aggregate.bytes() } else { open.data }
 }
 
 /// Keys, each once.

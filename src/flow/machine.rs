@@ -13,8 +13,9 @@ use crate::{
         Limits,
         batch::{Closed, OpenBatch},
         ledger::Ledger,
+        reserve::Reserve,
     },
-    model::{Batch, BatchId, Mark, Settled},
+    model::{Batch, BatchId, Generation, Mark, Reservation, Settled},
 };
 
 /// Hints that come faster than this are taken together.
@@ -57,6 +58,15 @@ pub enum Event {
     Synced {
         ok: bool,
     },
+    /// These bytes may be sent, or could not be reserved.
+    Reserved {
+        reservations: Vec<Reservation>,
+        ok: bool,
+    },
+    /// The journal knows that nothing beyond what is acked was sent.
+    Released,
+    /// A generation is gone for good.
+    Forgotten(Generation),
     /// Deliver what was read, then end.
     Stop,
 }
@@ -70,6 +80,8 @@ pub struct Work {
     pub changed: bool,
     /// Something was found that only another look explains.
     pub look_again: bool,
+    /// Of some file it is not known yet what the destination holds.
+    pub doubtful: bool,
     /// The file table wants to be woken.
     pub timer: Option<Instant>,
 }
@@ -81,6 +93,10 @@ pub enum Action {
     Read,
     Ring,
     Send(Batch),
+    /// Make durable, before they are sent, that these bytes are; answered by `Event::Reserved`.
+    Reserve(Vec<Reservation>),
+    /// Make durable that nothing beyond what is acked was sent; answered by `Event::Released`.
+    Release,
     /// Make these marks (and what changed in the table) durable.
     Persist(Vec<Mark>),
     Sync,
@@ -98,6 +114,8 @@ pub struct Settings {
     /// Those that have to be sent again are bounded by the buffer alone.
     pub max_batches: usize,
     pub shape: Shape,
+    /// No byte is sent before it is durable that it may be.
+    pub exactly_once: bool,
     /// Deliver what is there, then end.
     pub once: bool,
     /// Whether hints come at all; if not, every poll looks at everything.
@@ -121,6 +139,10 @@ pub struct Machine {
     persist_after: Option<Instant>,
     sync_due: Option<Instant>,
     looked: bool,
+    /// What may be sent, where that must be durable first.
+    reserve: Option<Reserve>,
+    reserve_after: Option<Instant>,
+    released: bool,
 }
 
 impl Machine {
@@ -140,6 +162,9 @@ impl Machine {
             persist_after: None,
             sync_due: None,
             looked: false,
+            reserve: settings.exactly_once.then(Reserve::default),
+            reserve_after: None,
+            released: !settings.exactly_once,
         }
     }
 
@@ -173,14 +198,26 @@ impl Machine {
                     self.persist_after = Some(now + PERSIST_RETRY);
                 }
             }
+            Event::Reserved { reservations, ok } => {
+                self.reserve_after = (!ok).then_some(now + PERSIST_RETRY);
+                if let Some(reserve) = self.reserve.as_mut().filter(|_| ok) {
+                    reserve.granted(&reservations, now);
+                }
+            }
+            Event::Released => self.released = true,
+            Event::Forgotten(generation) => {
+                if let Some(reserve) = &mut self.reserve {
+                    reserve.forget(generation);
+                }
+            }
             Event::Stop => self.stopping = true,
         }
     }
 
     /// What to do now.
     pub fn next(&mut self, now: Instant) -> Action {
-        if let Some(batch) = self.closed.pop_front() {
-            return Action::Send(batch);
+        if let Some(action) = self.send(now) {
+            return action;
         }
         let due = self.open.due().is_some_and(|due| due <= now);
         if !self.open.is_empty() && (due || self.is_ending()) {
@@ -206,9 +243,25 @@ impl Machine {
             }
         }
         if self.is_ending() && self.is_idle() {
-            return Action::Exit;
+            return if self.released { Action::Exit } else { Action::Release };
         }
         Action::Wait(self.wake(now))
+    }
+
+    /// The next batch to be sent, or what must be done before it may be.
+    fn send(&mut self, now: Instant) -> Option<Action> {
+        let batch = self.closed.front()?;
+        let wanted = self.reserve.as_ref().map(|reserve| reserve.wanted(batch, now)).unwrap_or_default();
+        if !wanted.is_empty() {
+            let may = self.reserve_after.is_none_or(|after| after <= now);
+            return may.then_some(Action::Reserve(wanted));
+        }
+        self.closed.pop_front().map(Action::Send)
+    }
+
+    /// Whether one of these must survive a power cut before anything is sent.
+    pub fn is_ahead(&self, reservations: &[Reservation]) -> bool {
+        self.reserve.as_ref().is_some_and(|reserve| reservations.iter().any(|r| reserve.is_ahead(r)))
     }
 
     /// The batch that takes records.
@@ -260,7 +313,7 @@ impl Machine {
     pub fn is_ending(&self) -> bool {
         let finished =
             self.settings.once && self.looked && !self.work.readable && !self.work.look_again && self.hints.is_empty();
-        self.stopping || finished
+        self.stopping || (finished && !self.work.doubtful)
     }
 
     fn is_idle(&self) -> bool {
@@ -304,8 +357,9 @@ impl Machine {
     fn wake(&self, now: Instant) -> Instant {
         let hinted = self.last_hinted.filter(|_| !self.hints.is_empty()).map(|last| last + HINT_PAUSE);
         let persist = self.persist_after.filter(|_| self.wants_persist());
+        let reserve = self.reserve_after.filter(|_| !self.closed.is_empty());
         let reading = [Some(self.next_look), hinted, self.work.timer].into_iter().filter(|_| !self.is_ending());
-        let times = reading.chain([persist, self.open.due(), self.sync_due]).flatten();
+        let times = reading.chain([persist, reserve, self.open.due(), self.sync_due]).flatten();
         times.min().unwrap_or(now + SYNC_EVERY).max(now + Duration::from_micros(100))
     }
 }
@@ -318,8 +372,15 @@ mod tests {
     fn machine(now: Instant) -> Machine {
         let limits = Limits { batch_records: 2, batch_bytes: 1024, batch_age: Duration::from_secs(1), buffer: 4096 };
         let poll_interval = Duration::from_secs(1);
-        let settings =
-            Settings { limits, poll_interval, max_batches: 4, shape: Shape::default(), once: false, hints: true };
+        let settings = Settings {
+            limits,
+            poll_interval,
+            max_batches: 4,
+            shape: Shape::default(),
+            exactly_once: false,
+            once: false,
+            hints: true,
+        };
         Machine::new(settings, now)
     }
 

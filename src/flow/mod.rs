@@ -5,9 +5,11 @@ mod cutter;
 pub mod driver;
 pub mod engine;
 mod gather;
+mod landed;
 pub mod ledger;
 pub mod machine;
 mod mismatch;
+mod reserve;
 
 use std::time::Duration;
 
@@ -31,9 +33,13 @@ pub struct Limits {
 }
 
 /// What the operator may lose to a crash.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Delivery {
+    /// What may have arrived is sent again.
+    #[default]
     AtLeastOnce,
+    /// What may have arrived is looked for. `settle_wait`: see [`deliver::Kinesis::exactly_once`].
+    ExactlyOnce { settle_wait: Duration },
 }
 
 /// Everything that makes a flow. Built by `config`; nothing in it can be invalid.

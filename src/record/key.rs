@@ -1,11 +1,13 @@
 //! The partition key of a record, by what its flow chooses: its hash, a field, something constant. Knows no destination.
 //! Invariant: a key has 1 to 256 characters, and a record without one of its own meets the rule that was set for it.
 
+use std::collections::BTreeSet;
+
 use md5::{Digest, Md5};
 
 use super::{
     fields::{Fields, Name},
-    pipeline::Context,
+    pipeline::{Context, Step},
     template::{Filler, Template},
 };
 use crate::model::RecordId;
@@ -62,6 +64,39 @@ impl Options {
             Source::RecordHash => 32,
             Source::Field(_) | Source::Template(_) => 3 * MAX_CHARS,
             Source::Constant(key) => key.len(),
+        }
+    }
+
+    /// Whether a record may get another key when it is read again, for these steps put the time into it.
+    #[must_use]
+    pub fn changes_with_time(&self, steps: &[Step]) -> bool {
+        let mut changing = BTreeSet::new();
+        for step in steps {
+            match step {
+                Step::Add(fields) => {
+                    for (name, added) in fields {
+                        if added.changes(&changing) {
+                            changing.insert(name.as_str());
+                        }
+                    }
+                }
+                Step::Rename(names) => {
+                    changing.extend(
+                        names
+                            .iter()
+                            .filter(|(old, _)| changing.contains(old.as_str()))
+                            .map(|(_, new)| new.as_str())
+                            .collect::<Vec<_>>(),
+                    );
+                }
+                _ => {}
+            }
+        }
+        match &self.source {
+            Source::RecordHash => !changing.is_empty(),
+            Source::Field(name) => changing.contains(name.as_str()),
+            Source::Template(template) => template.has_time() || template.names(&changing),
+            Source::Constant(_) => false,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The values that `add` gives: text with variables, or JSON that holds such texts. Knows a record's context and its fields,
 //! not where they come from. Invariant: what is not known is null where it stands alone, and nothing within a longer text.
 
-use std::io::Write as _;
+use std::{collections::BTreeSet, io::Write as _};
 
 use jiff::{
     Timestamp,
@@ -33,6 +33,18 @@ impl Template {
     #[must_use]
     pub fn has_fields(&self) -> bool {
         self.0.iter().any(|part| matches!(part, Part::Field(_)))
+    }
+
+    /// Whether it says when the record was read.
+    #[must_use]
+    pub fn has_time(&self) -> bool {
+        self.0.iter().any(|part| matches!(part, Part::Variable(Variable::Now | Variable::NowUnixMs)))
+    }
+
+    /// Whether it names one of these fields.
+    #[must_use]
+    pub fn names(&self, fields: &BTreeSet<&str>) -> bool {
+        self.0.iter().any(|part| matches!(part, Part::Field(name) if fields.contains(name.as_str())))
     }
 }
 
@@ -80,6 +92,26 @@ pub enum Added {
     Text(Template),
     /// The pieces, end to end, are a JSON value on one line.
     Json(Vec<Piece>),
+}
+
+impl Added {
+    fn templates(&self) -> impl Iterator<Item = &Template> {
+        let (text, pieces) = match self {
+            Self::Text(template) => (Some(template), &[][..]),
+            Self::Json(pieces) => (None, pieces.as_slice()),
+        };
+        let in_json = pieces.iter().filter_map(|piece| match piece {
+            Piece::Json(_) => None,
+            Piece::Text(template) => Some(template),
+        });
+        text.into_iter().chain(in_json)
+    }
+
+    /// Whether it says when the record was read, or names one of these fields.
+    #[must_use]
+    pub fn changes(&self, fields: &BTreeSet<&str>) -> bool {
+        self.templates().any(|template| template.has_time() || template.names(fields))
+    }
 }
 
 /// A piece of a JSON value.

@@ -43,8 +43,12 @@ pub struct FlowCounters {
     pub retries: Counter,
     /// Records refused for the moment because the destination is busy.
     pub throttled: Counter,
-    /// Records that may have been delivered although the answer does not say so. They are sent again.
+    /// Records that may have been delivered although the answer does not say so. They are sent again, or looked for.
     pub ambiguous: Counter,
+    /// Records of the stream that were looked for and found there, so that they are not sent again.
+    pub found: Counter,
+    /// Calls that read the stream back.
+    pub reads: Counter,
     /// Records written to the dead letters.
     pub dead_lettered: Counter,
     /// Records dropped because the configuration says so.

@@ -2,11 +2,9 @@
 
 use std::path::Path;
 
-use headwater::{
-    checkpoint::{
-        format::{self, FORMAT, Line},
-        journal::{self, Contents},
-    },
+use headwater::checkpoint::{
+    format::{self, FORMAT, Line},
+    journal::{self, Contents},
 };
 
 const FLOW: &str = "web";
@@ -27,7 +25,11 @@ fn check_journal(bytes: &[u8]) {
     }
     let anew = written(&contents);
     let (again, torn) = read(&anew);
-    assert_eq!((&again.places, again.doubts(), torn), (&contents.places, contents.doubts(), 0), "what was read survives being written");
+    assert_eq!(
+        (&again.places, again.doubts(), torn),
+        (&contents.places, contents.doubts(), 0),
+        "what was read survives being written"
+    );
     // Paths are equal if their components are: bytes tell more.
     assert_eq!(written(&again), anew);
 }

@@ -132,6 +132,7 @@ fn destination(r: &mut Reader<'_>, object: &Object<'_>, agent: &Agent, flow: &Fl
                 partition_key: of_delivery(key(flow).as_ref()),
                 aggregate: None,
                 keeps_order: false,
+                exactly_once: None,
                 max_in_flight,
             }))
         }

@@ -13,8 +13,12 @@ use crate::{
     },
 };
 use aws_sdk_kinesis::types::Record;
-use std::{io::Write, net::TcpListener};
+use std::{io::Write, net::TcpListener, time::Duration};
 use stub::{Request, access, runtime};
+
+fn now() -> Now {
+    Now { mono: std::time::Instant::now(), wall: 0 }
+}
 
 async fn connect(stream: &str, aws: Aws) -> KinesisSink {
     let options = Kinesis {
@@ -23,9 +27,10 @@ async fn connect(stream: &str, aws: Aws) -> KinesisSink {
         partition_key: PartitionKey::Random,
         aggregate: None,
         keeps_order: false,
+        exactly_once: None,
         max_in_flight: 2,
     };
-    KinesisSink::connect(&options).await.unwrap()
+    KinesisSink::connect(&options, now()).await.unwrap()
 }
 
 fn ask(stream: &str, batch: &Batch, which: &[u32], answer: Option<(u16, &str)>) -> (Reply, Request) {
@@ -33,9 +38,10 @@ fn ask(stream: &str, batch: &Batch, which: &[u32], answer: Option<(u16, &str)>) 
 }
 
 /// The body of a request to the stream `web`.
-pub(crate) fn laid_out(aggregates: bool, batch: &Batch, which: &[u32]) -> Vec<u8> {
+pub(crate) fn laid_out(aggregates: bool, ids: bool, batch: &Batch, which: &[u32]) -> Vec<u8> {
     let mut out = vec![1; 3];
-    Stream::new("web", aggregates).lay_out(&mut out, batch, which);
+    let once = ids.then(|| ExactlyOnce { settle_wait: Duration::ZERO, clock: ServiceClock::new(now()) });
+    Stream { once, ..Stream::new("web", aggregates) }.lay_out(&mut out, batch, which);
     out
 }
 
@@ -50,7 +56,19 @@ fn the_body_is_laid_out_as_the_service_expects() {
         key(1),
         key(3)
     );
-    assert_eq!(String::from_utf8(laid_out(false, &batch, &[0, 1, 3])).unwrap(), expected);
+    assert_eq!(String::from_utf8(laid_out(false, false, &batch, &[0, 1, 3])).unwrap(), expected);
+}
+
+#[test]
+fn exactly_once_makes_the_id_the_partition_key_and_routes_by_the_users() {
+    let mut batch = batch_of(0, &[b"hello\n", b"a"]);
+    let plain = String::from_utf8(laid_out(false, true, &batch, &[0])).unwrap();
+    assert!(plain.contains(r#""Data":"aGVsbG8K","PartitionKey":"hw1.0000000000000007.0-6"}]"#), "{plain}");
+    batch.keys.push("client");
+    let expected = u128::from_str_radix("62608e08adc29a8d6dbc9754e659f125", 16).unwrap();
+    let chosen = String::from_utf8(laid_out(false, true, &batch, &[0])).unwrap();
+    let hash = format!(r#""PartitionKey":"hw1.0000000000000007.0-6","ExplicitHashKey":"{expected}"}}"#);
+    assert!(chosen.contains(&hash), "{chosen}");
 }
 
 #[test]
@@ -67,7 +85,7 @@ fn the_service_gets_the_laid_out_body_and_a_signature_over_it() {
     let batch = batch(0, 3);
     let (reply, request) = ask("web", &batch, &[1], Some((200, ACCEPTED)));
     assert!(matches!(reply, Reply::Answered { failed } if failed.is_empty()));
-    assert_eq!(request.body, laid_out(false, &batch, &[1]));
+    assert_eq!(request.body, laid_out(false, false, &batch, &[1]));
     assert_eq!(request.header("x-amz-target"), "Kinesis_20131202.PutRecords");
     assert_eq!(request.header("content-type"), "application/x-amz-json-1.1");
     let authorization = request.header("authorization");

@@ -8,9 +8,11 @@ pub(super) mod stub;
 pub(super) mod verdict;
 
 use super::{
-    courier::{Billing, Sink},
+    clock::ServiceClock,
+    courier::{Billing, ExactlyOnce, Sink},
     errors::{Class, Failure},
     job::Reply,
+    search::{Ask, Told},
 };
 use crate::{
     aws::{self, Aws, StartError},
@@ -35,7 +37,7 @@ use std::sync::{
     PoisonError, RwLock,
     atomic::{AtomicBool, Ordering},
 };
-use verdict::Asked;
+pub use verdict::Asked;
 
 /// A service that takes records, and the stream there.
 pub trait Service: std::fmt::Debug + Send + Sync + 'static {
@@ -49,7 +51,8 @@ pub trait Service: std::fmt::Debug + Send + Sync + 'static {
     const MAX_RECORD: usize;
     const BILLING: Billing;
 
-    fn client(config: &SdkConfig) -> Self::Client;
+    /// `clock`: to be told the time by every answer.
+    fn client(config: &SdkConfig, clock: Option<&ServiceClock>) -> Self::Client;
 
     /// Name or ARN, for people.
     fn stream(&self) -> &str;
@@ -60,6 +63,17 @@ pub trait Service: std::fmt::Debug + Send + Sync + 'static {
     /// Records of one slot arrive in the order of their batches.
     fn keeps_order(&self) -> bool {
         false
+    }
+
+    /// How nothing is delivered twice, if that is wanted.
+    fn exactly_once(&self) -> Option<&ExactlyOnce> {
+        None
+    }
+
+    /// Answers one question about what the stream holds.
+    fn ask(&self, client: Self::Client, ask: &Ask, asked: Asked<'_>) -> impl Future<Output = Told> + Send {
+        let _ = (client, ask, asked);
+        std::future::ready(Told::Failed(Failure::new(Class::Hold, "NotReadable", "records are never read back")))
     }
 
     /// Writes the body with these records into `out`, which is emptied first.
@@ -113,6 +127,14 @@ impl<S: Service> Put<S> {
         self.connection.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    pub(super) fn service(&self) -> &S {
+        &self.service
+    }
+
+    fn asked<'a>(&'a self, action: &'a str, region: &'a str) -> Asked<'a> {
+        Asked { action, stream: self.service.stream(), region, role: self.aws.role_arn.as_deref() }
+    }
+
     #[cfg(test)]
     pub(super) async fn client(&self) -> S::Client {
         self.connection().await.client
@@ -128,9 +150,7 @@ impl<S: Service> Put<S> {
         match result {
             Ok(answers) => answer::reply(answers, which.len()),
             Err(error) => {
-                let role = self.aws.role_arn.as_deref();
-                let asked = Asked { action: S::ACTION, stream: self.service.stream(), region: &region, role };
-                let failure = verdict::of(&error, asked);
+                let failure = verdict::of(&error, self.asked(S::ACTION, &region));
                 self.stale.fetch_or(failure.class == Class::Credentials, Ordering::Relaxed);
                 Reply::Failed(failure)
             }
@@ -146,7 +166,8 @@ async fn connect<S: Service>(
     let what = format!("stream {}", service.stream());
     let config = aws::connect(aws, &what, service.region(), http).await?;
     let region = config.region().map(ToString::to_string).unwrap_or_default();
-    Ok(Connection { client: S::client(&config), region })
+    let clock = service.exactly_once().map(|once| &once.clock);
+    Ok(Connection { client: S::client(&config, clock), region })
 }
 
 impl<S: Service> Sink for Put<S> {
@@ -160,6 +181,19 @@ impl<S: Service> Sink for Put<S> {
 
     fn billing(&self) -> Option<Billing> {
         Some(S::BILLING)
+    }
+
+    fn exactly_once(&self) -> Option<&ExactlyOnce> {
+        self.service.exactly_once()
+    }
+
+    async fn ask(&self, ask: &Ask) -> Told {
+        let Connection { client, region } = self.connection().await;
+        let told = self.service.ask(client, ask, self.asked("", &region)).await;
+        if let Told::Failed(failure) = &told {
+            self.stale.fetch_or(failure.class == Class::Credentials, Ordering::Relaxed);
+        }
+        told
     }
 
     async fn send(&self, batch: &Batch, which: &[u32]) -> Reply {

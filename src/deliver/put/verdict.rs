@@ -13,7 +13,7 @@ use std::{error::Error, io};
 
 /// Who was asked, for remedies.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::deliver) struct Asked<'a> {
+pub struct Asked<'a> {
     /// The permission that the request needs.
     pub action: &'a str,
     pub stream: &'a str,
@@ -76,12 +76,14 @@ fn xml_error(body: &[u8]) -> Option<(&str, &str)> {
 
 /// No response came back. `error` is the whole, `failure` the part of it that says where it happened.
 fn of_dispatch(error: &(dyn Error + 'static), failure: &DispatchFailure) -> Failure {
-    if any::<rustls::Error>(error) {
+    let client = chain(error).find_map(|e| e.downcast_ref::<legacy::Error>());
+    // Once connected, TLS may break down behind a request that was taken.
+    if any::<rustls::Error>(error) && client.is_none_or(legacy::Error::is_connect) {
         let mut failure = Failure::new(Class::Hold, "Tls", words(error));
         failure.remedy = Some("add the authority's certificate with aws.ca_bundle, or check endpoint_url".into());
         return failure;
     }
-    let (class, code) = match chain(error).find_map(|e| e.downcast_ref::<legacy::Error>()) {
+    let (class, code) = match client {
         Some(e) if e.is_connect() => (Class::Again, "NotConnected"),
         Some(_) => (Class::Ambiguous, "ConnectionLost"),
         None if failure.is_io() || failure.is_timeout() => (Class::Ambiguous, "ConnectionLost"),

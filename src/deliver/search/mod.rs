@@ -193,25 +193,27 @@ impl Search {
             }
             (Ask::Iterator { shard, .. } | Ask::Records { shard, .. }, told) => {
                 let Some(state) = self.shards.get_mut(shard) else { return };
-                match (ask, told) {
-                    (Ask::Iterator { .. }, Told::Iterator(iterator)) => state.begins(iterator, now),
-                    (Ask::Records { .. }, Told::Records(page)) => {
+                match told {
+                    Told::Iterator(iterator) => state.begins(iterator, now),
+                    Told::Records(page) => {
                         let wanted = page.landed.iter().filter(|landed| self.sought.wants(landed.id));
                         self.found.extend(wanted.copied());
                         self.ended |= state.read(&page, self.until, now);
                     }
-                    (_, told) => {
-                        let failure = failure(told);
-                        state.failed(&failure, self.rng.f64(), now);
-                        if failure.code == "ResourceNotFoundException" && self.list.is_none() {
-                            // The stream is gone, or another one has its name: then these shards are not its own.
-                            self.list = state.due().map(List::new);
-                        }
-                    }
+                    told => self.failed(shard, &failure(told), now),
                 }
             }
         }
         self.list_children(now);
+    }
+
+    fn failed(&mut self, shard: &str, failure: &Failure, now: Instant) {
+        let Some(state) = self.shards.get_mut(shard) else { return };
+        state.failed(failure, self.rng.f64(), now);
+        if failure.code == "ResourceNotFoundException" && self.list.is_none() {
+            // The stream is gone, or another one has its name: then these shards are not its own.
+            self.list = state.due().map(List::new);
+        }
     }
 
     fn listed(&mut self, shards: Vec<String>, page: Option<String>, now: Instant) {

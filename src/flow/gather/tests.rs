@@ -58,13 +58,13 @@ fn limits(batch_records: usize, batch_bytes: usize) -> Limits {
 
 fn kpl(max_bytes: usize, max_records: u32, slots: bool) -> Shape {
     let aggregate = Some(Aggregate { encoding: Encoding::Kpl, max_bytes, max_records });
-    Shape { overhead: if slots { 768 } else { 10 }, newline: false, aggregate, slots }
+    Shape { overhead: if slots { 768 } else { 10 }, newline: false, aggregate, slots, ids: false }
 }
 
 /// The records of a request, as the stream gets them.
-fn put(batch: &Batch, aggregates: bool) -> Vec<UserRecord> {
+fn put(batch: &Batch, aggregates: bool, ids: bool) -> Vec<UserRecord> {
     let which: Vec<u32> = (0..offset(batch.records.len())).collect();
-    let body: Value = serde_json::from_slice(&laid_out(aggregates, batch, &which)).expect("JSON");
+    let body: Value = serde_json::from_slice(&laid_out(aggregates, ids, batch, &which)).expect("JSON");
     let text = |value: &Value| value.as_str().map(str::to_owned);
     let record = |record: &Value| UserRecord {
         partition_key: text(&record["PartitionKey"]).expect("a key"),
@@ -101,6 +101,8 @@ struct Case {
     max: (usize, u32),
     has_keys: bool,
     aggregates: bool,
+    /// The partition key is the record's id.
+    ids: bool,
     /// How the shards lie when the first batch arrives, the second, and so on.
     shards: Vec<Vec<RangeInclusive<u128>>>,
 }
@@ -112,14 +114,16 @@ fn case() -> impl Strategy<Value = Case> {
         (1..4_000usize, prop_oneof![1..10u32, Just(u32::MAX)]),
         any::<bool>(),
         prop::bool::weighted(0.9),
+        any::<bool>(),
         prop::collection::vec(divided(), 1..4),
     )
-        .prop_map(|(lines, limits, max, has_keys, aggregates, shards)| Case {
+        .prop_map(|(lines, limits, max, has_keys, aggregates, ids, shards)| Case {
             lines,
             limits,
             max,
             has_keys,
             aggregates,
+            ids,
             shards,
         })
 }
@@ -143,7 +147,7 @@ proptest! {
         let lines: Vec<Line<'_>> = case.lines.iter().zip(&texts).map(|((generation, ..), (key, text))| {
             (*generation, case.has_keys.then_some(key.as_str()), text.as_slice())
         }).collect();
-        let mut shape = kpl(case.max.0, case.max.1, case.has_keys);
+        let mut shape = Shape { ids: case.ids, ..kpl(case.max.0, case.max.1, case.has_keys) };
         if !case.aggregates {
             (shape.aggregate, shape.slots) = (None, false);
         }
@@ -152,9 +156,13 @@ proptest! {
         for (at, batch) in batches(limits(case.limits.0, case.limits.1), shape, &lines).iter().enumerate() {
             let shards = &case.shards[at % case.shards.len()];
             let mut home = HashMap::new();
-            for (record, stored) in batch.records.iter().zip(put(batch, case.aggregates)) {
+            for (record, stored) in batch.records.iter().zip(put(batch, case.aggregates, case.ids)) {
                 prop_assert_eq!(record.size as usize, stored.data.len() + stored.partition_key.len());
                 prop_assert_eq!(is_aggregate(&stored.data), record.count > 1);
+                if case.ids {
+                    let id = RecordId { generation: batch.files[record.file as usize].generation, span: record.span };
+                    prop_assert_eq!(stored.partition_key.parse(), Ok(id));
+                }
                 prop_assert!(record.count == 1 || record.size as usize <= case.max.0 && record.count <= case.max.1);
                 let hash = hash(&stored.partition_key, stored.explicit_hash_key.as_deref());
                 let shard = shards.iter().position(|shard| shard.contains(&hash)).expect("every hash has a shard");
@@ -168,7 +176,8 @@ proptest! {
                     let (generation, key, _) = lines[number];
                     prop_assert_eq!(batch.files[record.file as usize].generation.0, generation);
                     if let Some(key) = key {
-                        prop_assert_eq!(&user.partition_key, key);
+                        let is_id = case.ids && record.count == 1;
+                        prop_assert_eq!(&user.partition_key, if is_id { &stored.partition_key } else { key });
                         prop_assert_eq!(*home.entry(key).or_insert(shard), shard, "one key, one shard");
                         if case.aggregates {
                             let before = last.insert((generation, key), number);
@@ -221,12 +230,12 @@ fn keys_of_one_slot_share_a_record_and_each_is_in_it_once() {
 #[test]
 fn one_line_alone_is_sent_as_it_is() {
     let batch = &batches(limits(500, 1 << 20), kpl(1000, 100, false), &[(1, None, b"alone")])[0];
-    assert_eq!(put(batch, true)[0].data, b"alone");
-    assert_eq!(put(batch, true)[0].explicit_hash_key, None);
+    assert_eq!(put(batch, true, false)[0].data, b"alone");
+    assert_eq!(put(batch, true, false)[0].explicit_hash_key, None);
     let batch = &batches(limits(500, 1 << 20), kpl(1000, 100, true), &[(1, Some("a"), b"alone")])[0];
     let hash = Slot::of(b"a").explicit_hash_key().to_string();
     let expected = UserRecord { partition_key: "a".into(), explicit_hash_key: Some(hash), data: b"alone".to_vec() };
-    assert_eq!(put(batch, true), [expected]);
+    assert_eq!(put(batch, true, false), [expected]);
 }
 
 #[test]

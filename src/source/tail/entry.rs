@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Arc, time::Instant};
 
-use super::Pending;
+use super::{Pending, shores::Shores};
 use crate::{
     model::{Codec, FileId, Generation, Print},
     source::handle::Handle,
@@ -54,6 +54,10 @@ pub(super) struct Entry<F> {
     pub(super) unread: u64,
     /// Read to its end by a handle after no name led to it any more.
     pub(super) drained: bool,
+    /// It is not known yet what the destination holds of it: it is not read before.
+    pub(super) doubtful: bool,
+    /// What the destination holds of the bytes to come.
+    pub(super) shores: Shores,
 }
 
 /// An entry of which nothing is known but its name and identity.
@@ -89,5 +93,7 @@ pub(super) fn blank<F>(path: Arc<Path>, id: FileId) -> Entry<F> {
         hot: 0,
         unread: 0,
         drained: false,
+        doubtful: false,
+        shores: Shores::default(),
     }
 }

@@ -75,6 +75,7 @@ impl<F: Fs> Table<F> {
             self.end_of_first_look();
         }
         self.forget_lost(now);
+        self.open_doubtful(now.mono);
         self.free.append(&mut self.freed);
     }
 

@@ -8,6 +8,7 @@ mod look;
 mod moves;
 mod read;
 mod schedule;
+mod shores;
 
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
@@ -23,7 +24,7 @@ pub use read::{CHUNK, Chunk, Consumed, Read};
 pub use schedule::Pending;
 
 use crate::{
-    model::{Codec, FileId, FileRef, Generation, Mark, Place},
+    model::{Codec, Doubt, FileId, FileRef, Generation, Mark, Place},
     source::{Options, StartAt, discover::Discover, fs::Fs, rotation},
 };
 
@@ -116,6 +117,8 @@ pub struct Table<F: Fs> {
     lost: Vec<Key>,
     /// Names that match and could not be judged yet: looked at again with the next walk.
     again: Vec<PathBuf>,
+    /// Not read before it is known what the destination holds of them.
+    doubtful: Vec<Key>,
     random: fastrand::Rng,
     /// Bytes that settled since the start.
     settled: u64,
@@ -138,6 +141,8 @@ pub struct Framing {
 pub struct Start {
     /// What the checkpoint held; `None` at the flow's very first start.
     pub places: Option<Vec<Place>>,
+    /// Of these it is not known what the destination holds: they are not read before [`Table::found`].
+    pub doubts: Vec<Doubt>,
     pub once: bool,
     /// Seed of the generation ids.
     pub seed: u64,
@@ -181,11 +186,18 @@ impl<F: Fs> Table<F> {
             later: Vec::new(),
             lost: Vec::new(),
             again: Vec::new(),
+            doubtful: Vec::new(),
             random: fastrand::Rng::with_seed(start.seed),
             settled: 0,
         };
         for place in start.places.into_iter().flatten() {
             table.restore(place, start.now);
+        }
+        for doubt in start.doubts {
+            if let Some(key) = table.by_generation.get(&doubt.generation).copied() {
+                table.entry_mut(key).doubtful = true;
+                table.doubtful.push(key);
+            }
         }
         table
     }
@@ -296,6 +308,7 @@ impl<F: Fs> Table<F> {
         self.twins.retain(|_, twin| twin.of != key);
         self.lost.retain(|k| *k != key);
         self.later.retain(|k| *k != key);
+        self.doubtful.retain(|k| *k != key);
         // Not given out again before the end of a look, which may still hold it in a list.
         self.freed.push(key);
         self.changes.push(Change::Forgotten(generation));

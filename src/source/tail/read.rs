@@ -37,6 +37,12 @@ pub enum Read {
         chunk: Chunk,
         len: u64,
     },
+    /// The destination holds what comes next: nothing of it is to be sent. The chunk is empty.
+    Landed {
+        chunk: Chunk,
+        to: u64,
+        tail: Print,
+    },
     /// Nothing this time: the file changed its identity, cannot be read, or has no end of its long line yet.
     Nothing,
 }
@@ -66,7 +72,7 @@ impl<F: Fs> Table<F> {
             return self.scan_long_line(key, buf, from, now);
         }
         match self.read_checked(key, buf, now) {
-            Ok(Some(chunk)) => Read::Chunk(chunk),
+            Ok(Some(chunk)) => self.ashore(key, chunk, buf),
             Ok(None) => {
                 self.restarted(key, now);
                 Read::Nothing
@@ -102,7 +108,13 @@ impl<F: Fs> Table<F> {
         let e = self.entry_mut(key);
         e.verify = false;
         let packed = e.codec != Codec::Plain;
-        let limited = e.until.is_some_and(|until| e.read - before as u64 + got.0 as u64 >= until);
+        // A record that the destination holds begins where one of the last run ended.
+        let shore = e.shores.next(e.read).filter(|shore| *shore < e.read - before as u64 + got.0 as u64);
+        let got = match shore {
+            Some(shore) => (before + usize::try_from(shore - e.read).expect("within what was read"), false),
+            None => got,
+        };
+        let limited = shore.is_some() || e.until.is_some_and(|until| e.read - before as u64 + got.0 as u64 >= until);
         let end_of_file = got.1 || limited;
         let waited = e.pending.since.filter(|_| e.pending.flush).map(|since| now.saturating_duration_since(since));
         let given_up = waited.is_some_and(|w| e.rotated || e.lost.is_some() || patience.is_some_and(|p| w >= p));
@@ -123,13 +135,14 @@ impl<F: Fs> Table<F> {
         let e = self.entry_mut(key);
         assert!(consumed.to >= e.read, "an offset never moves back");
         let moved = consumed.to > e.read;
+        let at_shore = e.shores.next(chunk.offset) == Some(chunk.offset + chunk.bytes.len() as u64);
         (e.read, e.tail, e.header_left) = (consumed.to, consumed.tail, consumed.header_left);
         e.size = e.size.max(if e.codec == Codec::Plain { chunk.offset + chunk.bytes.len() as u64 } else { 0 });
         if consumed.long_line {
             e.long_line = Some(consumed.to);
         }
         e.want = if moved { 0 } else { chunk.bytes.len() * 2 };
-        if !chunk.end_of_file || consumed.long_line {
+        if !chunk.end_of_file || consumed.long_line || at_shore {
             e.pending = Pending { timer: e.pending.timer, ..Default::default() };
             return self.queue(key);
         }
@@ -228,7 +241,7 @@ impl<F: Fs> Table<F> {
     }
 
     /// Opens a file if it is not, and makes sure that it is the one that was read before.
-    fn ensure_open(&mut self, key: Key, now: Instant) -> bool {
+    pub(super) fn ensure_open(&mut self, key: Key, now: Instant) -> bool {
         let e = self.entry(key);
         if e.done {
             return false;

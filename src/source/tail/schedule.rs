@@ -26,7 +26,7 @@ impl<F: Fs> Table<F> {
     /// Puts a file in the queue of those to be read.
     pub(super) fn queue(&mut self, key: Key) {
         let e = self.entry_mut(key);
-        if e.queued || e.done || e.refused || e.parked {
+        if e.queued || e.done || e.refused || e.parked || e.doubtful {
             return;
         }
         e.queued = true;

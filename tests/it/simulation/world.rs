@@ -585,7 +585,8 @@ impl World {
             self.store.cut_power(&mut self.random);
         }
         let bytes = self.store.bytes().unwrap_or_default();
-        let places = journal::read(std::path::Path::new("sim"), "sim", &bytes).map(|(c, _)| c.places).unwrap_or_default();
+        let places =
+            journal::read(std::path::Path::new("sim"), "sim", &bytes).map(|(c, _)| c.places).unwrap_or_default();
         let durable: HashMap<Generation, u64> = places.values().map(|p| (p.generation, p.acked)).collect();
         for (generation, end, id) in std::mem::take(&mut self.accepted) {
             if durable.get(&generation).is_none_or(|acked| *acked < end) {

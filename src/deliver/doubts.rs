@@ -1,0 +1,110 @@
+//! What may have been delivered, and the search that finds out: one at a time, for all that is in doubt when it begins.
+//! Knows no network; time is an argument. Invariant: what is in doubt stays so until a search that began after it was
+//! sent has ended.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    time::Instant,
+};
+
+use super::{
+    courier::ExactlyOnce,
+    search::{Ask, Search, Sought, Told},
+};
+use crate::model::{BatchId, Doubt, Generation, Landed, RecordId};
+
+/// The doubts of one flow.
+#[derive(Debug)]
+pub(super) struct Doubts {
+    once: ExactlyOnce,
+    rng: fastrand::Rng,
+    /// What an earlier run left behind, and when this one heard of it.
+    left: Vec<(Doubt, Instant)>,
+    batches: BTreeMap<BatchId, Batch>,
+    search: Option<Under>,
+}
+
+/// Records of a batch that are in doubt.
+#[derive(Debug)]
+struct Batch {
+    ids: Vec<RecordId>,
+    /// When the first of them was sent.
+    sent: Instant,
+    /// When the last request came to an end.
+    ended: Instant,
+}
+
+/// The search under way.
+#[derive(Debug)]
+struct Under {
+    search: Search,
+    batches: Vec<BatchId>,
+    generations: Vec<Generation>,
+}
+
+/// What a search found.
+#[derive(Debug)]
+pub(super) struct Outcome {
+    pub(super) found: HashSet<Landed>,
+    /// These batches were looked for.
+    pub(super) batches: Vec<BatchId>,
+    /// And whatever an earlier run sent of these.
+    pub(super) generations: Vec<Generation>,
+}
+
+impl Doubts {
+    pub(super) fn new(once: ExactlyOnce, rng: fastrand::Rng) -> Self {
+        Self { once, rng, left: Vec::new(), batches: BTreeMap::new(), search: None }
+    }
+
+    /// An earlier run may have sent this.
+    pub(super) fn left(&mut self, doubts: Vec<Doubt>, now: Instant) {
+        self.left.extend(doubts.into_iter().map(|doubt| (doubt, now)));
+    }
+
+    /// These records of a batch were sent between `sent` and now, and there is no telling whether they arrived.
+    pub(super) fn add(&mut self, id: BatchId, ids: Vec<RecordId>, sent: Instant, now: Instant) {
+        self.batches.insert(id, Batch { ids, sent, ended: now });
+    }
+
+    /// The next question, if any. To be called until it has nothing.
+    pub(super) fn next(&mut self, now: Instant) -> Option<Ask> {
+        if self.search.is_none() {
+            self.begin(now);
+        }
+        self.search.as_mut()?.search.next(now)
+    }
+
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.search.as_ref()?.search.due()
+    }
+
+    /// Takes an answer. What was found, if that was the last one.
+    pub(super) fn told(&mut self, ask: &Ask, told: Told, now: Instant) -> Option<Outcome> {
+        let under = self.search.as_mut().expect("a question belongs to a search");
+        under.search.told(ask, told, now);
+        let Under { search, batches, generations } = self.search.take_if(|under| under.search.is_done())?;
+        Some(Outcome { found: search.into_found(), batches, generations })
+    }
+
+    fn begin(&mut self, now: Instant) {
+        let (clock, mut sought, mut until) = (&self.once.clock, Sought::default(), now);
+        let mut wait_for = |ended: Instant| until = until.max(ended + self.once.settle_wait);
+        let mut generations = Vec::new();
+        for (doubt, known) in self.left.drain(..) {
+            sought.add(&doubt);
+            generations.push(doubt.generation);
+            wait_for(known);
+        }
+        let batches = std::mem::take(&mut self.batches);
+        for batch in batches.values() {
+            let sent = clock.at(batch.sent);
+            batch.ids.iter().for_each(|id| sought.add_record(*id, sent));
+            wait_for(batch.ended);
+        }
+        if !sought.is_empty() {
+            let search = Search::new(sought, clock.margin(), until, now, self.rng.fork());
+            self.search = Some(Under { search, batches: batches.into_keys().collect(), generations });
+        }
+    }
+}

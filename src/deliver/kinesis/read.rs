@@ -1,0 +1,158 @@
+//! Reading a stream back: the calls, and what in their answers matters. Knows no search.
+//! Invariant: a record is taken for one of ours only if its partition key is an id.
+
+use std::{
+    fmt::Debug,
+    time::{Duration, Instant},
+};
+
+use aws_sdk_kinesis::{
+    Client,
+    error::{ProvideErrorMetadata, SdkError},
+    types::{Record, ShardIteratorType},
+};
+use aws_smithy_runtime_api::{
+    box_error::BoxError,
+    client::{
+        interceptors::{Intercept, context::BeforeDeserializationInterceptorContextRef, dyn_dispatch_hint},
+        orchestrator::HttpResponse,
+        runtime_components::RuntimeComponents,
+    },
+};
+use aws_smithy_types::{DateTime, config_bag::ConfigBag, date_time::Format};
+
+use super::{KinesisSink, Stream, is_arn};
+use crate::{
+    aws::StartError,
+    deliver::{
+        ServiceClock,
+        courier::Sink as _,
+        errors::Failure,
+        kpl,
+        put::{Asked, Service as _, verdict},
+        search::{Ask, From, Page, Told},
+    },
+    model::{Landed, RecordId},
+};
+
+/// Tells a clock the time that each answer was made at.
+#[derive(Debug)]
+pub(super) struct Listening(pub(super) ServiceClock);
+
+#[dyn_dispatch_hint]
+impl Intercept for Listening {
+    fn name(&self) -> &'static str {
+        "Listening"
+    }
+
+    fn read_before_deserialization(
+        &self,
+        context: &BeforeDeserializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let date = context.response().headers().get("date");
+        let time = date.and_then(|date| DateTime::from_str(date, Format::HttpDate).ok());
+        if let Some(nanos) = time.and_then(|time| i64::try_from(time.as_nanos()).ok()) {
+            self.0.learn(nanos, Instant::now());
+        }
+        Ok(())
+    }
+}
+
+/// How long a call may hold up the start.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The permissions that reading back needs.
+pub(super) const ACTIONS: [&str; 3] = ["kinesis:ListShards", "kinesis:GetShardIterator", "kinesis:GetRecords"];
+
+/// Tries each call once, if records will be read back. Only a refusal is an error: whatever else is wrong may mend itself.
+pub(super) async fn check(sink: &KinesisSink) -> Result<(), StartError> {
+    let Some(once) = sink.exactly_once() else { return Ok(()) };
+    let Told::Shards { shards, .. } = allowed(sink, &Ask::Shards { page: None }).await? else { return Ok(()) };
+    let from = From::Time(once.clock.at(Instant::now()));
+    let Some(shard) = shards.into_iter().next() else { return Ok(()) };
+    let ask = Ask::Iterator { shard: shard.clone(), from };
+    let Told::Iterator(iterator) = allowed(sink, &ask).await? else { return Ok(()) };
+    allowed(sink, &Ask::Records { shard, iterator }).await.map(|_| ())
+}
+
+async fn allowed(sink: &KinesisSink, ask: &Ask) -> Result<Told, StartError> {
+    // A service that does not answer is asked again when that matters.
+    match tokio::time::timeout(PATIENCE, sink.ask(ask)).await.unwrap_or_else(|_| Told::Records(Page::default())) {
+        Told::Failed(failure) if matches!(failure.code.as_str(), "AccessDeniedException" | "AccessDenied") => {
+            let [actions @ .., last] = ACTIONS;
+            let actions = format!("{} and {last}", actions.join(", "));
+            Err(StartError::MayNotRead {
+                stream: sink.service().stream().to_owned(),
+                why: failure.to_string(),
+                actions,
+            })
+        }
+        told => Ok(told),
+    }
+}
+
+/// Makes one call.
+pub(super) async fn ask(stream: &Stream, client: Client, ask: &Ask, asked: Asked<'_>) -> Told {
+    let (name, arn) = if is_arn(&stream.name_or_arn) { (None, Some(())) } else { (Some(()), None) };
+    let name = name.map(|()| stream.name_or_arn.clone());
+    let arn = arn.map(|()| stream.name_or_arn.clone());
+    match ask {
+        Ask::Shards { page } => {
+            let request = client.list_shards().set_stream_arn(arn).set_next_token(page.clone());
+            // With a page, the service takes no name.
+            let result = request.set_stream_name(name.filter(|_| page.is_none())).send().await;
+            told(result, Asked { action: ACTIONS[0], ..asked }, |list| Told::Shards {
+                shards: list.shards.unwrap_or_default().into_iter().map(|shard| shard.shard_id).collect(),
+                page: list.next_token,
+            })
+        }
+        Ask::Iterator { shard, from } => {
+            let request = client.get_shard_iterator().set_stream_name(name).set_stream_arn(arn).shard_id(shard);
+            let request = match from {
+                From::Time(nanos) => {
+                    let at = DateTime::from_nanos(i128::from(*nanos)).expect("64 bits are times of our days");
+                    request.shard_iterator_type(ShardIteratorType::AtTimestamp).timestamp(at)
+                }
+                From::After(number) => {
+                    let behind = ShardIteratorType::AfterSequenceNumber;
+                    request.shard_iterator_type(behind).starting_sequence_number(number)
+                }
+            };
+            // Without an iterator the shard is read to its end.
+            told(request.send().await, Asked { action: ACTIONS[1], ..asked }, |answer| match answer.shard_iterator {
+                Some(iterator) => Told::Iterator(iterator),
+                None => Told::Records(Page::default()),
+            })
+        }
+        Ask::Records { iterator, .. } => {
+            let request = client.get_records().shard_iterator(iterator).set_stream_arn(arn);
+            told(request.send().await, Asked { action: ACTIONS[2], ..asked }, |answer| {
+                Told::Records(Page {
+                    landed: answer.records.iter().filter_map(|record| landed(stream, record)).collect(),
+                    last: answer.records.last().map(|record| record.sequence_number.clone()),
+                    next: answer.next_shard_iterator,
+                    at_tip: answer.millis_behind_latest.map_or(answer.records.is_empty(), |behind| behind == 0),
+                    bytes: answer.records.iter().map(|record| record.data.as_ref().len() as u64).sum(),
+                })
+            })
+        }
+    }
+}
+
+fn landed(stream: &Stream, record: &Record) -> Option<Landed> {
+    let id: RecordId = record.partition_key()?.parse().ok()?;
+    let slot = if stream.aggregates { kpl::slot_of(record.data.as_ref()) } else { None };
+    Some(Landed { id, slot })
+}
+
+fn told<T, E>(result: Result<T, SdkError<E, HttpResponse>>, asked: Asked<'_>, told: impl FnOnce(T) -> Told) -> Told
+where
+    E: std::error::Error + ProvideErrorMetadata + Debug + 'static,
+{
+    match result {
+        Ok(answer) => told(answer),
+        Err(error) => Told::Failed(Failure::clone(&verdict::of(&error, asked))),
+    }
+}
