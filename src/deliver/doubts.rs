@@ -15,7 +15,7 @@ use crate::model::{BatchId, Doubt, Generation, Landed, RecordId};
 
 /// The doubts of one flow.
 #[derive(Debug)]
-pub(super) struct Doubts {
+pub struct Doubts {
     once: ExactlyOnce,
     rng: fastrand::Rng,
     /// What an earlier run left behind, and when this one heard of it.
@@ -44,43 +44,43 @@ struct Under {
 
 /// What a search found.
 #[derive(Debug)]
-pub(super) struct Outcome {
-    pub(super) found: HashSet<Landed>,
+pub struct Outcome {
+    pub found: HashSet<Landed>,
     /// These batches were looked for.
-    pub(super) batches: Vec<BatchId>,
+    pub batches: Vec<BatchId>,
     /// And whatever an earlier run sent of these.
-    pub(super) generations: Vec<Generation>,
+    pub generations: Vec<Generation>,
 }
 
 impl Doubts {
-    pub(super) fn new(once: ExactlyOnce, rng: fastrand::Rng) -> Self {
+    pub fn new(once: ExactlyOnce, rng: fastrand::Rng) -> Self {
         Self { once, rng, left: Vec::new(), batches: BTreeMap::new(), search: None }
     }
 
     /// An earlier run may have sent this.
-    pub(super) fn left(&mut self, doubts: Vec<Doubt>, now: Instant) {
+    pub fn left(&mut self, doubts: Vec<Doubt>, now: Instant) {
         self.left.extend(doubts.into_iter().map(|doubt| (doubt, now)));
     }
 
     /// These records of a batch were sent between `sent` and now, and there is no telling whether they arrived.
-    pub(super) fn add(&mut self, id: BatchId, ids: Vec<RecordId>, sent: Instant, now: Instant) {
+    pub fn add(&mut self, id: BatchId, ids: Vec<RecordId>, sent: Instant, now: Instant) {
         self.batches.insert(id, Batch { ids, sent, ended: now });
     }
 
     /// The next question, if any. To be called until it has nothing.
-    pub(super) fn next(&mut self, now: Instant) -> Option<Ask> {
+    pub fn next(&mut self, now: Instant) -> Option<Ask> {
         if self.search.is_none() {
             self.begin(now);
         }
         self.search.as_mut()?.search.next(now)
     }
 
-    pub(super) fn due(&self) -> Option<Instant> {
+    pub fn due(&self) -> Option<Instant> {
         self.search.as_ref()?.search.due()
     }
 
     /// Takes an answer. What was found, if that was the last one.
-    pub(super) fn told(&mut self, ask: &Ask, told: Told, now: Instant) -> Option<Outcome> {
+    pub fn told(&mut self, ask: &Ask, told: Told, now: Instant) -> Option<Outcome> {
         let under = self.search.as_mut().expect("a question belongs to a search");
         under.search.told(ask, told, now);
         let Under { search, batches, generations } = self.search.take_if(|under| under.search.is_done())?;

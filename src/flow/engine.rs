@@ -279,7 +279,7 @@ impl<F: Fs, S: Storage> Engine<F, S> {
     /// Says in the journal that nothing beyond what is acked was sent.
     fn release(&mut self, now: Instant) {
         let table = &self.table;
-        self.journal.release(|generation| table.in_doubt(generation));
+        self.journal.release(|generation| table.holds_more(generation));
         // If that fails, the next start looks into the stream, and finds that nothing is missing.
         if self.write().is_ok() {
             let _ = self.sync(true);

@@ -89,7 +89,8 @@ impl<F: Fs> Table<F> {
         let Framing { max_record, chunk, partial_line_timeout: patience, .. } = self.framing;
         let e = self.entry_mut(key);
         let before = usize::from(e.tail.len);
-        let want = e.want.clamp(chunk, max_record.max(chunk) + 1);
+        // Never less than what tells the file by its beginning.
+        let want = e.want.clamp(chunk, max_record.max(chunk) + 1).max(usize::from(e.head.len));
         let got = read_into(e, buf, e.read - before as u64, before + want)?;
         if got.0 < before || !e.tail.begins(&buf[..before]) {
             return Ok(None);

@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use super::{Chunk, Fs, Key, Read, Table};
+use super::{Chunk, Entry, Fs, Key, Read, Table};
 use crate::model::{Generation, Landed, Span};
 
 /// The shores of one file.
@@ -44,6 +44,10 @@ impl Shores {
         held.into_iter().chain(end).min()
     }
 
+    fn is_empty(&self) -> bool {
+        self.held.is_empty() && self.ends.is_empty()
+    }
+
     /// Where what is held from `offset` on ends.
     fn end_of(&self, offset: u64) -> Option<u64> {
         self.held.iter().find(|span| span.start <= offset && offset < span.end).map(|span| span.end)
@@ -75,9 +79,10 @@ impl<F: Fs> Table<F> {
         self.doubtful.iter().any(|key| self.entry(*key).lost.is_none() || self.entry(*key).handle.is_some())
     }
 
-    /// Generations that are in doubt.
-    pub fn in_doubt(&self, generation: Generation) -> bool {
-        self.by_generation.get(&generation).is_some_and(|key| self.entry(*key).doubtful)
+    /// Whether the destination holds, or may hold, more of a generation than what was sent and settled by this run.
+    pub fn holds_more(&self, generation: Generation) -> bool {
+        let more = |e: &Entry<F::File>| e.doubtful || !e.shores.is_empty();
+        self.by_generation.get(&generation).is_some_and(|key| more(self.entry(*key)))
     }
 
     /// Files that may be rotated away or deleted before it is known what to read of them are kept open.

@@ -42,6 +42,8 @@ pub enum Action {
     },
     /// The destination throttles, fails and loses answers.
     Slow(bool),
+    /// A shard of the destination splits.
+    Reshard,
     JournalFails(bool),
     ReadsFail(bool),
     Denied(bool),
@@ -67,7 +69,7 @@ fn one(random: &mut fastrand::Rng, mask: u64) -> Action {
     loop {
         let log = usize::from(random.u8(..4) == 0);
         let number = random.usize(1..4);
-        let kind = random.u32(..40);
+        let kind = random.u32(..41);
         let action = match kind {
             0..9 => Action::Write { log, lines: random.u8(..9), torn: random.u8(..4) == 0 },
             9..19 => Action::Steps(random.u32(1..30)),
@@ -87,7 +89,8 @@ fn one(random: &mut fastrand::Rng, mask: u64) -> Action {
             35 => Action::Hint { log },
             36 => Action::Terminate,
             37 | 38 => Action::Kill,
-            _ => Action::PowerCut,
+            39 => Action::PowerCut,
+            _ => Action::Reshard,
         };
         let group = if kind < 19 { 0 } else { kind - 18 };
         if mask & (1 << group) != 0 {

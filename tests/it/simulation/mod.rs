@@ -4,9 +4,12 @@
 //! `HEADWATER_SEED=n cargo test --test it simulation` runs one seed; `HEADWATER_SEEDS=n` that many.
 
 mod action;
+mod agent;
 mod disk;
 mod store;
+mod stream;
 mod world;
+mod writers;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -116,6 +119,12 @@ fn every_planted_bug_is_found() {
         Planted::TruncationOfARenamedFileUnnoticed,
         Planted::PartialLineEmitted,
         Planted::BatchLostOnThrottle,
+        Planted::ReserveAfterSend,
+        Planted::WindowNotSynced,
+        Planted::ReadBackFromTheWrongTime,
+        Planted::ChildrenNotRead,
+        Planted::SlotIgnored,
+        Planted::NoSettlingWait,
     ];
     let missed: Vec<Planted> = bugs.into_iter().filter(|bug| search(0..SEEDS, *bug, 1).is_empty()).collect();
     let _ = std::panic::take_hook();

@@ -13,6 +13,8 @@ pub struct Bytes {
     pub all: Option<Vec<u8>>,
     pub synced: usize,
     pub fails: bool,
+    /// Planted bug: nothing is synced but what is written anew as a whole.
+    pub sync_does_nothing: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -27,6 +29,19 @@ impl Store {
             let keep = random.usize(synced..=all.len());
             all.truncate(keep);
         }
+    }
+
+    /// Planted bug: the last line with this word was not written in time.
+    pub fn forget_last(&self, word: &str) {
+        let mut bytes = self.0.lock().unwrap();
+        let Some(all) = &bytes.all else { return };
+        let mut lines: Vec<&[u8]> = all.split_inclusive(|b| *b == b'\n').collect();
+        if let Some(last) = lines.iter().rposition(|line| String::from_utf8_lossy(line).contains(word)) {
+            lines.remove(last);
+        }
+        let all = lines.concat();
+        bytes.synced = bytes.synced.min(all.len());
+        bytes.all = Some(all);
     }
 
     pub fn bytes(&self) -> Option<Vec<u8>> {
@@ -56,7 +71,9 @@ impl Storage for Store {
         if bytes.fails {
             return Err(io::Error::other("simulated fsync error"));
         }
-        bytes.synced = bytes.all.as_ref().map_or(0, Vec::len);
+        if !bytes.sync_does_nothing {
+            bytes.synced = bytes.all.as_ref().map_or(0, Vec::len);
+        }
         Ok(())
     }
 
