@@ -8,6 +8,8 @@ mod content;
 mod disk;
 mod ec2;
 mod errors;
+
+mod exactly_once;
 mod examples;
 mod files;
 mod firehose;

@@ -9,6 +9,7 @@ pub(crate) mod faults;
 pub(crate) mod givers;
 mod http;
 pub(crate) mod imds;
+pub(crate) mod kpl;
 pub(crate) mod ledger;
 pub(crate) mod moto;
 pub(crate) mod notify;

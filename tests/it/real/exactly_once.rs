@@ -1,0 +1,331 @@
+//! Exactly once: whatever the stream does to answers, and however often the agent is killed, a consumer reads each line
+//! once. Counted by reading every shard, closed ones too, as a consumer would.
+
+use std::{fs, time::Duration};
+
+use crate::support::{
+    SOON,
+    agent::{Agent, command, output},
+    expect,
+    faults::{Fault, Kinesis},
+    kpl, long, pause,
+    reading::Read,
+    site::{Site, Yaml},
+    tally::assert_all_once,
+    writer::{Load, Pace, Rotation, Writer},
+};
+
+const EXACTLY_ONCE: &str = "delivery: { exactly_once: { settle_wait: 1s } }";
+
+/// How records are sent: each alone or joined, with random keys or chosen ones.
+const SHAPES: [&str; 4] =
+    ["", "aggregate: true", KEYED, "aggregate: { max_bytes: 10KiB }, partition_key: { field: last }"];
+const KEYED: &str = "partition_key: { field: last }";
+
+/// Every file under `logs/` called `app.log*`, sent in one of the shapes.
+fn yaml(kinesis: &Kinesis, shape: &str) -> Yaml {
+    let yaml = Yaml::new("app.log*", &kinesis.url()).destination(&format!("kinesis: {{ stream: logs, {shape} }}"));
+    let keyed = r"parse: { regex: '^\w+ \d{8}(?P<last>\d\d)' }";
+    let yaml = if shape.contains("field") { yaml.step(keyed).step("emit: raw") } else { yaml };
+    yaml.flow(EXACTLY_ONCE)
+}
+
+/// What a consumer reads from the stream.
+fn consumed(kinesis: &Kinesis) -> Vec<Vec<u8>> {
+    kinesis.see(|l| {
+        assert!(l.violations.is_empty(), "{:?}", l.violations);
+        l.consumed().into_iter().flat_map(|record| kpl::opened(&record.data)).collect()
+    })
+}
+
+/// Delivers 20 000 lines in each shape while request `n` meets `plan(n)`: each arrives once.
+#[track_caller]
+fn check(plan: impl Fn(u64) -> Fault + Clone + Send + 'static) {
+    for shape in SHAPES {
+        let (site, kinesis) = (Site::new(), Kinesis::start());
+        site.configure(&yaml(&kinesis, shape).batch("{ max_age: 50ms, max_records: 250, max_bytes: 100KiB }"));
+        Writer::new(&site.log("app.log"), "e").lines(20_000);
+        kinesis.plan(plan.clone());
+        Agent::once(&site, SOON * 2);
+        assert_all_once(&consumed(&kinesis), "e", 20_000, 0);
+    }
+}
+
+/// `fault` for each seventh request, and for the first.
+fn now_and_then(fault: Fault) -> impl Fn(u64) -> Fault + Clone + Send + 'static {
+    move |n| if n % 7 == 0 { fault.clone() } else { Fault::Pass }
+}
+
+#[test]
+fn answers_500_after_all_was_taken_repeat_nothing() {
+    check(now_and_then(Fault::TakeButAnswer(500)));
+}
+
+#[test]
+fn answers_500_before_anything_was_taken_lose_nothing() {
+    check(now_and_then(Fault::INTERNAL_FAILURE));
+}
+
+#[test]
+fn connections_closed_after_all_was_taken_repeat_nothing() {
+    check(now_and_then(Fault::TakeButHangUp));
+}
+
+#[test]
+fn connections_closed_before_all_is_taken_repeat_nothing() {
+    check(now_and_then(Fault::TakeLate(Duration::from_millis(700))));
+}
+
+#[test]
+fn answers_that_end_in_the_middle_repeat_nothing() {
+    check(now_and_then(Fault::TakeButTruncate));
+}
+
+#[test]
+fn records_that_fail_inside_a_request_are_looked_for_and_sent_again() {
+    check(now_and_then(Fault::FailRecord(7)));
+}
+
+/// What happens at random while the agent is killed: 3 % of the requests are not answered as they should be.
+fn trouble(seed: u64) -> impl FnMut(u64) -> Fault + Send + 'static {
+    let mut random = fastrand::Rng::with_seed(seed);
+    move |_| match random.u32(..1000) {
+        0..10 => Fault::TakeButHangUp,
+        10..20 => Fault::TakeButAnswer(500),
+        20..25 => Fault::TakeLate(Duration::from_millis(random.u64(..700))),
+        25..30 => Fault::INTERNAL_FAILURE,
+        30..40 => Fault::FailRecord(3),
+        40..60 => Fault::ThrottleEach(5),
+        _ => Fault::Slow(Duration::from_millis(10)),
+    }
+}
+
+/// SIGKILL every few seconds under 3 000 lines a second, with rotation, trouble and shards that split and merge.
+/// With `HEADWATER_TEST_LONG=1` two hundred times.
+#[track_caller]
+fn check_kills(shape: &str, rotation: Rotation, seed: u64) {
+    let (site, kinesis) = (Site::new(), Kinesis::start());
+    site.configure(&yaml(&kinesis, shape));
+    kinesis.plan(trouble(seed));
+    let mut random = fastrand::Rng::with_seed(seed);
+    let pace = Pace { burst: 30, every: Duration::from_millis(10), rotate_after: 250, rotation };
+    let load = Load::start(Writer::new(&site.log("app.log"), "k"), pace);
+    let (kills, mut children) = (if long() { 200 } else { 6 }, vec![0, 1, 2, 3]);
+    for round in 0..kills {
+        let agent = Agent::run(&site);
+        if round % 5 == 2 && children.len() < 40 {
+            let shard = children.swap_remove(random.usize(..children.len()));
+            pause(Duration::from_millis(random.u64(..1500)));
+            children.extend(kinesis.split(shard));
+        }
+        pause(Duration::from_millis(random.u64(200..3_000)));
+        agent.kill();
+    }
+    let writer = load.stop();
+    kinesis.set(Fault::Pass);
+    Agent::once(&site, SOON * 4);
+    let consumed = consumed(&kinesis);
+    assert_all_once(&consumed, "k", writer.written(), 0);
+    if long() {
+        eprintln!("{kills} kills, {} rotations, {} lines: 0 lost, 0 repeated", writer.rotations(), consumed.len());
+    }
+}
+
+#[test]
+fn kills_under_load_and_rename_rotation_repeat_nothing() {
+    check_kills("", Rotation::Rename, 1);
+}
+
+#[test]
+fn kills_under_load_and_copytruncate_repeat_nothing() {
+    check_kills("", Rotation::CopyTruncate, 2);
+}
+
+#[test]
+fn kills_under_load_with_aggregates_repeat_nothing() {
+    check_kills("aggregate: true", Rotation::Rename, 3);
+}
+
+#[test]
+fn kills_under_load_with_aggregates_by_key_repeat_nothing() {
+    check_kills(SHAPES[3], Rotation::Rename, 4);
+}
+
+/// Lines are taken, the answers never come, and the agent is killed: then `meanwhile`, and a start that has to find them.
+#[track_caller]
+fn check_start(meanwhile: impl FnOnce(&Site, &Kinesis)) -> Kinesis {
+    let (site, kinesis) = (Site::new(), Kinesis::start());
+    site.configure(&yaml(&kinesis, ""));
+    Writer::new(&site.log("app.log"), "s").lines(3_000);
+    kinesis.set(Fault::Slow(Duration::from_secs(60)));
+    let agent = Agent::run(&site);
+    expect("all lines to be taken", SOON, || kinesis.count() == 3_000);
+    agent.kill();
+    kinesis.set(Fault::Pass);
+    meanwhile(&site, &kinesis);
+    Agent::once(&site, SOON * 3);
+    kinesis
+}
+
+#[test]
+fn what_a_killed_agent_sent_is_found_however_the_stream_is_read() {
+    let refused = |at: &'static str, read: Read| {
+        move |_: &Site, kinesis: &Kinesis| {
+            let mut left = 3;
+            kinesis.reading(move |operation, _| {
+                if operation == at && left > 0 {
+                    left -= 1;
+                    return read.clone();
+                }
+                Read::Pass
+            });
+        }
+    };
+    for (at, read) in [
+        ("GetRecords", Read::EXPIRED),
+        ("GetRecords", Read::THROTTLED),
+        ("GetRecords", Read::Empty),
+        ("GetRecords", Read::HangUp),
+        ("GetShardIterator", Read::THROTTLED),
+        ("ListShards", Read::Refuse(500, "InternalFailure", "Internal service failure.")),
+    ] {
+        let kinesis = check_start(refused(at, read.clone()));
+        assert_eq!(kinesis.count(), 3_000, "{at} {read:?}");
+        assert_all_once(&consumed(&kinesis), "s", 3_000, 0);
+    }
+}
+
+#[test]
+fn a_stream_that_split_and_merged_meanwhile_is_read_whole() {
+    let kinesis = check_start(|_, kinesis| {
+        let [left, right] = kinesis.split(1);
+        kinesis.split(left);
+        kinesis.merge(right, 2);
+    });
+    assert_all_once(&consumed(&kinesis), "s", 3_000, 0);
+}
+
+#[test]
+fn a_new_stream_of_the_same_name_gets_what_the_old_one_took_with_it() {
+    let kinesis = check_start(|_, kinesis| kinesis.recreate());
+    assert_all_once(&consumed(&kinesis), "s", 3_000, 0);
+}
+
+#[test]
+fn a_state_directory_and_logs_that_moved_to_another_place_repeat_nothing() {
+    let kinesis = check_start(|site, _| {
+        // Copies have other numbers, as on another host.
+        for name in ["logs", "state"] {
+            let (old, new) = (site.path(name), site.path("moved"));
+            fs::rename(&old, &new).expect("a folder can be renamed");
+            let copied = std::process::Command::new("cp").args(["-a"]).args([&new, &old]).status();
+            assert!(copied.is_ok_and(|status| status.success()));
+            fs::remove_dir_all(&new).expect("the old one can go");
+        }
+    });
+    assert_all_once(&consumed(&kinesis), "s", 3_000, 0);
+}
+
+#[test]
+fn a_stale_state_directory_repeats_records_with_the_same_ids() {
+    let (site, kinesis) = (Site::new(), Kinesis::start());
+    site.configure(&yaml(&kinesis, ""));
+    let mut writer = Writer::new(&site.log("app.log"), "b");
+    writer.lines(1_000);
+    Agent::once(&site, SOON);
+    let journal = site.state_dir().join("checkpoints/test.journal");
+    let backup = fs::read(&journal).expect("a journal");
+    writer.lines(500);
+    Agent::once(&site, SOON);
+    fs::write(&journal, backup).expect("the backup can be put back");
+    Agent::once(&site, SOON);
+    kinesis.see(|l| {
+        assert_eq!(l.accepted.len(), 2_000, "the last 500 come again: nothing says that they were sent");
+        let id = |n: usize| l.accepted[n].partition_key.as_str();
+        assert!((1_000..1_500).all(|n| id(n) == id(n + 500)), "with their ids");
+    });
+}
+
+#[test]
+fn a_clock_that_was_wrong_when_the_records_were_sent_hides_none_of_them() {
+    for offset in [-600, 600] {
+        let (site, kinesis) = (Site::new(), Kinesis::start());
+        kinesis.set_clock(offset);
+        site.configure(&yaml(&kinesis, ""));
+        Writer::new(&site.log("app.log"), "c").lines(2_000);
+        kinesis.set(Fault::Slow(Duration::from_secs(60)));
+        let agent = Agent::run(&site);
+        expect("all lines to be taken", SOON, || kinesis.count() == 2_000);
+        agent.kill();
+        kinesis.set(Fault::Pass);
+        Agent::once(&site, SOON);
+        assert_eq!(kinesis.count(), 2_000, "{offset}");
+    }
+}
+
+#[test]
+fn without_the_permission_to_read_it_does_not_start_and_says_which() {
+    let (site, kinesis) = (Site::new(), Kinesis::start());
+    site.configure(&yaml(&kinesis, ""));
+    Writer::new(&site.log("app.log"), "p").lines(10);
+    for denied in ["ListShards", "GetShardIterator", "GetRecords"] {
+        kinesis.reading(move |operation, _| if operation == denied { Read::DENIED } else { Read::Pass });
+        let ended = output(command(&site, &["run"]));
+        let log = String::from_utf8_lossy(&ended.stderr).into_owned();
+        assert_eq!(ended.status.code(), Some(78), "{log}");
+        assert!(log.contains("kinesis:ListShards, kinesis:GetShardIterator and kinesis:GetRecords"), "{log}");
+    }
+    assert_eq!(kinesis.count(), 0);
+}
+
+#[test]
+fn a_stream_that_cannot_be_read_holds_what_may_be_in_it_and_nothing_else() {
+    for (read, word) in [(Read::KMS, "KMSDisabled"), (Read::GONE, "ResourceNotFound"), (Read::DENIED, "AccessDenied")] {
+        let (site, kinesis) = (Site::new(), Kinesis::start());
+        site.configure(&yaml(&kinesis, ""));
+        let mut writer = Writer::new(&site.log("app.log"), "h");
+        writer.lines(100);
+        let mut agent = Agent::run(&site);
+        expect("the first lines", SOON, || kinesis.count() == 100);
+        kinesis.reading(move |_, _| read.clone());
+        kinesis.plan(|n| if n == 0 { Fault::TakeButHangUp } else { Fault::Pass });
+        writer.lines(1_000);
+        expect("lines to be taken", SOON, || kinesis.count() > 100);
+        assert!(agent.says(&[word], SOON), "{word} is not in the log: {}", agent.log());
+        writer.lines(200);
+        expect("lines behind those in doubt", SOON, || kinesis.count() == 1_300);
+        assert!(agent.alive());
+        kinesis.reading(|_, _| Read::Pass);
+        agent.stop();
+        assert_all_once(&consumed(&kinesis), "h", writer.written(), 0);
+    }
+}
+
+#[test]
+fn a_disk_that_takes_no_checkpoint_pauses_delivery_until_it_does() {
+    let (site, kinesis) = (Site::new(), Kinesis::start());
+    site.configure(&yaml(&kinesis, ""));
+    let in_the_way = site.state_dir().join("checkpoints/test.new");
+    fs::create_dir_all(&in_the_way).expect("a folder");
+    Writer::new(&site.log("app.log"), "d").lines(500);
+    let agent = Agent::run(&site);
+    assert!(agent.says(&["nothing more is delivered until it can be written"], SOON), "{}", agent.log());
+    assert_eq!(kinesis.count(), 0);
+    fs::remove_dir(&in_the_way).expect("it can go");
+    expect("every line", SOON, || kinesis.count() == 500);
+    agent.stop();
+    assert_all_once(&consumed(&kinesis), "d", 500, 0);
+}
+
+#[test]
+fn a_flow_that_changes_to_exactly_once_and_back_goes_on_where_it_was() {
+    let (site, kinesis) = (Site::new(), Kinesis::start());
+    let mut writer = Writer::new(&site.log("app.log"), "w");
+    for round in 1..5 {
+        let plain = Yaml::new("app.log*", &kinesis.url());
+        site.configure(&if round % 2 == 0 { yaml(&kinesis, "") } else { plain });
+        writer.lines(300);
+        Agent::once(&site, SOON);
+    }
+    assert_all_once(&consumed(&kinesis), "w", 1_200, 0);
+}
