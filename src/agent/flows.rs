@@ -18,7 +18,9 @@ use crate::{
         storage::DiskStorage,
     },
     config::Config,
-    deliver::{Courier, DeadLetters, Destination, FirehoseSink, Health, KinesisSink, Sink, StdoutSink},
+    deliver::{
+        Courier, DeadLetters, Destination, FirehoseSink, Health, Kinesis, KinesisSink, Shards, Sink, StdoutSink,
+    },
     flow::{
         self, Delivery,
         driver::{Driver, Ended, Input},
@@ -64,6 +66,22 @@ pub(super) struct Flows {
     pub(super) broken: bool,
 }
 
+/// What is known of the shards of each stream: shared by the flows into it, as its shards are.
+#[derive(Default)]
+struct Streams(Vec<(Kinesis, Arc<Shards>)>);
+
+impl Streams {
+    fn of(&mut self, kinesis: &Kinesis) -> Arc<Shards> {
+        let same = |other: &Kinesis| other.stream == kinesis.stream && other.aws == kinesis.aws;
+        if let Some((_, shards)) = self.0.iter().find(|(other, _)| same(other)) {
+            return Arc::clone(shards);
+        }
+        let shards = Arc::<Shards>::default();
+        self.0.push((kinesis.clone(), Arc::clone(&shards)));
+        shards
+    }
+}
+
 /// Whether the flows could be started.
 pub(super) enum Running {
     Yes(Flows),
@@ -76,6 +94,7 @@ impl Flows {
     pub(super) async fn start(config: Config, mode: Mode, host: &Host) -> anyhow::Result<Running> {
         let state_dir = config.state_dir;
         let mut ready: Vec<Prepared> = Vec::new();
+        let mut shards = Streams::default();
         for options in config.flows {
             let journal = open_journal(&state_dir, &options.name)?;
             let (name, state_dir, host) = (options.name.clone(), state_dir.clone(), host.clone());
@@ -84,9 +103,11 @@ impl Flows {
                 Destination::Firehose(firehose) => FirehoseSink::connect(&firehose)
                     .await
                     .map(|sink| prepare(options, journal, state_dir, mode, host, sink)),
-                Destination::Kinesis(kinesis) => KinesisSink::connect(&kinesis, flow::driver::now())
-                    .await
-                    .map(|sink| prepare(options, journal, state_dir, mode, host, sink)),
+                Destination::Kinesis(kinesis) => {
+                    KinesisSink::connect(&kinesis, shards.of(&kinesis), flow::driver::now())
+                        .await
+                        .map(|sink| prepare(options, journal, state_dir, mode, host, sink))
+                }
             };
             match prepared {
                 Ok(start) => ready.push(start),

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     aws::Aws,
-    deliver::{Aggregate, Destination, Firehose, Kinesis, MAX_FIREHOSE_RECORD, MAX_KINESIS_RECORD},
+    deliver::{Aggregate, Destination, Firehose, Kinesis, MAX_FIREHOSE_RECORD, MAX_KINESIS_RECORD, MaxRate},
     flow::Delivery,
     record::key,
 };
@@ -56,12 +56,14 @@ fn kinesis(r: &mut Reader<'_>, value: &Value<'_>, defaults: &Aws, flow: Flow<'_>
     let aggregate = map.get("aggregate").and_then(|value| aggregate(r, &value, Aggregate::KPL, MAX_KINESIS_RECORD));
     let keeps_order = keeps_order(r, &map, key.as_ref());
     consumers(r, &map, aggregate.is_some());
-    let (partition_key, max_in_flight) = (of_delivery(key.as_ref()), max_in_flight(r, &map));
+    let (partition_key, max_in_flight, max_rate) =
+        (of_delivery(key.as_ref()), max_in_flight(r, &map), max_rate(r, &map));
     let exactly_once = match flow.delivery {
         Delivery::AtLeastOnce => None,
         Delivery::ExactlyOnce { settle_wait } => Some(settle_wait),
     };
-    let kinesis = Kinesis { stream: stream?, aws, partition_key, aggregate, keeps_order, exactly_once, max_in_flight };
+    let kinesis =
+        Kinesis { stream: stream?, aws, partition_key, aggregate, keeps_order, exactly_once, max_in_flight, max_rate };
     Some(Target { destination: Destination::Kinesis(Box::new(kinesis)), key })
 }
 
@@ -74,8 +76,10 @@ fn firehose(r: &mut Reader<'_>, value: &Value<'_>, defaults: &Aws) -> Option<Des
     if let (Some(written), Some(false), Some(_)) = (map.get("add_newline"), add_newline, aggregate) {
         r.warning(&written, "has no effect with `aggregate`: lines that are joined need their ends");
     }
-    let (add_newline, max_in_flight) = (add_newline.unwrap_or(true), max_in_flight(r, &map));
-    Some(Destination::Firehose(Box::new(Firehose { stream: stream?, aws, aggregate, add_newline, max_in_flight })))
+    let (add_newline, max_in_flight, max_rate) =
+        (add_newline.unwrap_or(true), max_in_flight(r, &map), max_rate(r, &map));
+    let firehose = Firehose { stream: stream?, aws, aggregate, add_newline, max_in_flight, max_rate };
+    Some(Destination::Firehose(Box::new(firehose)))
 }
 
 /// `true`, `false`, a size, or a mapping. What is wrong was reported.
@@ -100,6 +104,16 @@ fn aggregate(r: &mut Reader<'_>, value: &Value<'_>, usual: Aggregate, most: usiz
 
 fn max_in_flight(r: &mut Reader<'_>, map: &Map<'_>) -> usize {
     r.key(map, "max_in_flight", |text| value::integer(text, &(1..=64))).unwrap_or(8)
+}
+
+/// Reads `max_rate`: nothing is no limit.
+fn max_rate(r: &mut Reader<'_>, map: &Map<'_>) -> MaxRate {
+    let map = map.get("max_rate").and_then(|value| r.map(&value, &keys::MAX_RATE));
+    let Some(map) = map else { return MaxRate::default() };
+    let narrow = |n: usize| u32::try_from(n).ok();
+    let bytes = r.key(&map, "bytes", |text| value::size(text, &(1 << 10..=1 << 30))).and_then(narrow);
+    let records = r.key(&map, "records", |text| value::integer(text, &(1..=1_000_000))).and_then(narrow);
+    MaxRate { bytes, records }
 }
 
 /// What a service calls its streams.
@@ -214,7 +228,7 @@ mod tests {
         a.yaml:6:43: flows[0].destination.firehose.aggregate: "yes" is neither true nor false; as the size of a record it is not a size; write a whole number and a unit: B, KiB, MiB, GiB, KB, MB or GB
         a.yaml:6:61: flows[0].destination.firehose.add_newline: "1" is neither true nor false; write one of them
         a.yaml:6:79: flows[0].destination.firehose.max_in_flight: "0" is out of range; it must be 1 to 64
-        a.yaml:6:82: flows[0].destination.firehose.zzz: unknown key; known here: stream, aggregate, add_newline, max_in_flight, region, endpoint_url, role_arn, external_id, session_name, sts_endpoint_url, fips, dual_stack, profile, ca_bundle, access_key_id, secret_access_key, session_token
+        a.yaml:6:82: flows[0].destination.firehose.zzz: unknown key; known here: stream, aggregate, add_newline, max_in_flight, max_rate, region, endpoint_url, role_arn, external_id, session_name, sts_endpoint_url, fips, dual_stack, profile, ca_bundle, access_key_id, secret_access_key, session_token
         "#);
         insta::assert_snapshot!(bad("firehose: { aggregate: 1MiB }"), @r#"
         a.yaml:6:17: flows[0].destination.firehose.stream: is missing; write the stream's name or ARN
@@ -268,6 +282,22 @@ mod tests {
             let shape = config.flows[0].destination.shape();
             assert_eq!((kinesis.keeps_order, shape.slots), (keeps_order, keeps_order), "{more}");
         }
+    }
+
+    #[test]
+    fn a_rate_bounds_bytes_records_or_both() {
+        for (more, bytes, records) in [
+            ("", None, None),
+            ("max_rate: { bytes: 1MiB }", Some(1 << 20), None),
+            ("max_rate: { bytes: 500KiB, records: 100 }", Some(500 << 10), Some(100)),
+        ] {
+            assert_eq!(of_kinesis(more).0.max_rate, MaxRate { bytes, records }, "{more}");
+        }
+        let problems = bad("firehose: { stream: a, max_rate: { bytes: 10, records: 0 } }");
+        assert!(
+            problems.contains("it must be 1KiB to 1GiB") && problems.contains("it must be 1 to 1000000"),
+            "{problems}"
+        );
     }
 
     #[test]

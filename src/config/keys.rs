@@ -92,11 +92,12 @@ pub(super) const CSV: Section = Section { name: "csv", keys: &["fields", "delimi
 pub(super) const DESTINATION: Section = Section { name: "destination", keys: &["kinesis", "firehose", "stdout"] };
 pub(super) const KINESIS: Section = Section {
     name: "kinesis",
-    keys: aws_keys!("stream", "partition_key", "aggregate", "order", "consumers", "max_in_flight"),
+    keys: aws_keys!("stream", "partition_key", "aggregate", "order", "consumers", "max_in_flight", "max_rate"),
 };
 pub(super) const FIREHOSE: Section =
-    Section { name: "firehose", keys: aws_keys!("stream", "aggregate", "add_newline", "max_in_flight") };
+    Section { name: "firehose", keys: aws_keys!("stream", "aggregate", "add_newline", "max_in_flight", "max_rate") };
 pub(super) const AGGREGATE: Section = Section { name: "aggregate", keys: &["max_bytes", "max_records"] };
+pub(super) const MAX_RATE: Section = Section { name: "max_rate", keys: &["bytes", "records"] };
 pub(super) const PARTITION_KEY: Section =
     Section { name: "partition_key", keys: &["field", "template", "constant", "on_missing"] };
 pub(super) const DELIVERY: Section = Section { name: "delivery", keys: &["exactly_once"] };
@@ -133,6 +134,7 @@ pub(super) const ALL: &[&Section] = &[
     &AGGREGATE,
     &PARTITION_KEY,
     &DELIVERY,
+    &MAX_RATE,
     &EXACTLY_ONCE,
     &METRICS,
     &CLOUDWATCH,

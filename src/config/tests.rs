@@ -187,7 +187,7 @@ fn an_unknown_key_of_aws_is_reported() {
 
 #[test]
 fn an_unknown_key_of_kinesis_is_reported() {
-    insta::assert_snapshot!(bad(&destination("kinesis: { stream: a, stream_name: b }")), @"bad.yaml:5:29: flows[0].destination.kinesis.stream_name: unknown key; known here: stream, partition_key, aggregate, order, consumers, max_in_flight, region, endpoint_url, role_arn, external_id, session_name, sts_endpoint_url, fips, dual_stack, profile, ca_bundle, access_key_id, secret_access_key, session_token");
+    insta::assert_snapshot!(bad(&destination("kinesis: { stream: a, stream_name: b }")), @"bad.yaml:5:29: flows[0].destination.kinesis.stream_name: unknown key; known here: stream, partition_key, aggregate, order, consumers, max_in_flight, max_rate, region, endpoint_url, role_arn, external_id, session_name, sts_endpoint_url, fips, dual_stack, profile, ca_bundle, access_key_id, secret_access_key, session_token");
 }
 
 #[test]

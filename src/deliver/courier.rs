@@ -5,11 +5,14 @@
 use super::{
     clock::ServiceClock,
     dead_letter::DeadLetters,
-    desk::{Desk, Ticket, Work},
+    desk::{Desk, Rules, Throttle, Ticket, Work},
     errors::{Class, Failure},
     job::{Refused, Reply},
+    rate::{MaxRate, Rate},
     report::{Health, Reporter},
+    routing::Routing,
     search::{Ask, Told},
+    shards::Shards,
 };
 use crate::{
     model::{Batch, BatchId, Doubt, Generation, Landed, Settled},
@@ -34,6 +37,16 @@ pub trait Sink: Send + Sync + 'static {
     /// Records of one slot arrive in the order of their batches.
     fn keeps_order(&self) -> bool {
         false
+    }
+
+    /// The most that it is sent.
+    fn max_rate(&self) -> MaxRate {
+        MaxRate::default()
+    }
+
+    /// What is known of its shards, if it has any, and how records are routed to them.
+    fn shards(&self) -> Option<(&Arc<Shards>, Routing)> {
+        None
     }
 
     /// What its records are billed by, if they are.
@@ -115,12 +128,7 @@ impl Courier {
         let reporter = Reporter::new(flow, counters, sink.billing(), sink.exactly_once().is_some());
         let health = reporter.health();
         let run = Run {
-            desk: Desk::new(
-                sink.max_in_flight(),
-                sink.keeps_order(),
-                sink.exactly_once().cloned(),
-                fastrand::Rng::new(),
-            ),
+            desk: Desk::new(rules(&sink), fastrand::Rng::new()),
             sink: Arc::new(sink),
             dead_letters: Arc::new(dead_letters),
             reporter,
@@ -151,6 +159,18 @@ impl Courier {
 impl Drop for Courier {
     fn drop(&mut self) {
         self.task.abort();
+    }
+}
+
+/// What a destination wants of the order of work.
+fn rules<S: Sink>(sink: &S) -> Rules {
+    let max_rate = sink.max_rate();
+    Rules {
+        max_in_flight: sink.max_in_flight(),
+        keeps_order: sink.keeps_order(),
+        once: sink.exactly_once().cloned(),
+        rate: (max_rate != MaxRate::default()).then(|| Rate::new(max_rate, Instant::now())),
+        throttle: sink.shards().map(|(shards, routing)| Throttle::new(Arc::clone(shards), routing)),
     }
 }
 
@@ -221,6 +241,7 @@ impl<S: Sink, F: Fn(News)> Run<S, F> {
                 self.reporter.found(&landed);
                 (self.on_news)(News::Found { generations, landed });
             }
+            Work::Delayed(id) => (self.on_news)(News::Delayed(id)),
             Work::Settled(settled) => {
                 self.reporter.settled(&settled);
                 (self.on_news)(News::Settled(settled));

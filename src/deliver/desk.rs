@@ -10,7 +10,10 @@ use super::{
     errors::Class,
     job::{Job, Next, Refused, Reply},
     lanes::Lanes,
+    rate::Rate,
+    routing::Routing,
     search::{Ask, Told},
+    shards::{Member, Shards, Wanted},
     window::{Sent, Window},
 };
 use crate::model::{Batch, BatchId, Doubt, Generation, Landed, RecordId, Settled};
@@ -31,6 +34,8 @@ pub(super) enum Work {
     Ask(Ask),
     /// Tell the flow.
     Settled(Settled),
+    /// Tell the flow that some of the batch waits for a busy shard.
+    Delayed(BatchId),
     /// Tell the flow what the destination holds of what an earlier run may have sent of these generations.
     Found { generations: Vec<Generation>, landed: Vec<Landed> },
 }
@@ -78,20 +83,64 @@ pub(super) struct Desk {
     writing: bool,
     /// Where nothing may be delivered twice.
     doubts: Option<Doubts>,
+    rate: Option<Rate>,
+    throttle: Option<Throttle>,
     /// To be told.
     news: VecDeque<Work>,
 }
 
+/// What a destination wants of the order of work.
+#[derive(Debug, Default)]
+pub(super) struct Rules {
+    /// Requests under way at once, at most.
+    pub(super) max_in_flight: usize,
+    /// Records of one slot arrive in the order of their batches.
+    pub(super) keeps_order: bool,
+    /// Nothing is delivered twice.
+    pub(super) once: Option<ExactlyOnce>,
+    /// The most that is sent.
+    pub(super) rate: Option<Rate>,
+    /// Records for busy shards wait, and no others.
+    pub(super) throttle: Option<Throttle>,
+}
+
+/// A flow's part in what is known of a stream's shards.
+#[derive(Debug)]
+pub(super) struct Throttle {
+    shards: Arc<Shards>,
+    member: Member,
+    routing: Routing,
+}
+
+impl Throttle {
+    pub(super) fn new(shards: Arc<Shards>, routing: Routing) -> Self {
+        Self { member: shards.join(), shards, routing }
+    }
+
+    /// Leaves of the next attempt what may be sent now. When to ask again, if something may not; and whether anything may.
+    fn narrow(&self, job: &mut Job, now: Instant) -> (Option<Instant>, bool) {
+        if !self.shards.is_busy() {
+            return (None, true);
+        }
+        let batch = Arc::clone(job.batch());
+        let wanted = |index: &u32| {
+            let index = *index as usize;
+            Wanted { hash: self.routing.hash(&batch, index), size: batch.records[index].size }
+        };
+        let wanted: Vec<Wanted> = job.attempt().iter().map(wanted).collect();
+        let (admitted, again) = self.shards.admit(self.member, &wanted, now);
+        (again, again.is_none() || job.keep(|place, _| admitted[place]))
+    }
+}
+
 impl Desk {
-    pub(super) fn new(
-        max_in_flight: usize,
-        keeps_order: bool,
-        once: Option<ExactlyOnce>,
-        mut rng: fastrand::Rng,
-    ) -> Self {
+    pub(super) fn new(rules: Rules, mut rng: fastrand::Rng) -> Self {
+        let Rules { max_in_flight, keeps_order, once, rate, throttle } = rules;
         Self {
             window: Window::new(max_in_flight),
             doubts: once.map(|once| Doubts::new(once, rng.fork())),
+            rate,
+            throttle,
             rng,
             jobs: HashMap::new(),
             ready: BTreeSet::new(),
@@ -142,30 +191,50 @@ impl Desk {
         if self.under_way >= self.window.size() {
             return None;
         }
-        let id = self.pop_ready()?;
+        if self.rate.is_some_and(|rate| rate.ready_at() > now) {
+            return None;
+        }
+        let Some(id) = self.pop_ready(now) else { return self.news.pop_front() };
         self.under_way += 1;
         let Entry { job, again, .. } = &self.jobs[&id];
+        if let Some(rate) = &mut self.rate {
+            let sizes = job.attempt().iter().map(|index| u64::from(job.batch().records[*index as usize].size));
+            rate.sent(job.attempt().len() as u64, sizes.sum(), now);
+        }
         let ticket = Ticket { id, sent: self.window.sent(), at: now };
         Some(Work::Send { ticket, batch: job.batch().clone(), which: job.attempt().to_vec(), again: *again })
     }
 
     /// The oldest batch that has something to send now.
-    fn pop_ready(&mut self) -> Option<BatchId> {
+    fn pop_ready(&mut self, now: Instant) -> Option<BatchId> {
         loop {
             let id = self.ready.pop_first()?;
-            let Some(lanes) = &self.lanes else { return Some(id) };
             let job = &mut self.jobs.get_mut(&id).expect("a batch that is ready is known").job;
-            if job.narrow(|slot| lanes.is_first(slot, id)) {
-                return Some(id);
+            if let Some(lanes) = &self.lanes
+                && !job.narrow(|slot| lanes.is_first(slot, id))
+            {
+                self.behind.insert(id);
+                continue;
             }
-            self.behind.insert(id);
+            let Some(throttle) = &self.throttle else { return Some(id) };
+            let (again, any) = throttle.narrow(job, now);
+            if let Some(again) = again {
+                self.news.push_back(Work::Delayed(id));
+                if !any {
+                    self.waiting.insert((again, id), Wait::Send(Class::Throttled));
+                    continue;
+                }
+            }
+            return Some(id);
         }
     }
 
     /// When `next` will have something although nothing happens.
     pub(super) fn due(&self) -> Option<Instant> {
         let doubts = self.doubts.as_ref().and_then(Doubts::due);
-        self.waiting.keys().next().map(|(at, _)| *at).into_iter().chain(doubts).min()
+        let rate = self.rate.filter(|_| !self.ready.is_empty() && self.under_way < self.window.size());
+        let rate = rate.map(|rate| rate.ready_at());
+        self.waiting.keys().next().map(|(at, _)| *at).into_iter().chain(doubts).chain(rate).min()
     }
 
     /// The reply to the request of `ticket`, which carried `records` records.
@@ -239,8 +308,9 @@ impl Desk {
             },
             Reply::Answered { failed } => {
                 let throttled = failed.iter().filter(|(_, f)| f.class == Class::Throttled).count();
-                // One hot shard among many does not narrow the flow; a stream at its limit does.
-                if throttled > 0 && throttled * 2 >= records {
+                // A hot shard slows its own records. Where shards are not known, a stream at its limit narrows the flow.
+                let by_shard = self.throttle.as_ref().is_some_and(|throttle| throttle.shards.is_busy());
+                if throttled > 0 && throttled * 2 >= records && !by_shard {
                     self.window.throttled(sent);
                 } else if failed.len() < records {
                     return self.window.succeeded();
@@ -301,14 +371,18 @@ impl Desk {
 mod tests {
     use super::*;
     use crate::{
-        deliver::testing::{batch, failure},
+        deliver::{
+            MaxRate,
+            shards::Seen,
+            testing::{batch, failure},
+        },
         model::Slot,
     };
     use proptest::prelude::*;
     use std::time::Duration;
 
     fn desk(max_in_flight: usize) -> Desk {
-        Desk::new(max_in_flight, false, None, fastrand::Rng::with_seed(1))
+        Desk::new(Rules { max_in_flight, ..Rules::default() }, fastrand::Rng::with_seed(1))
     }
 
     fn send(desk: &mut Desk, now: Instant) -> (Ticket, Vec<u32>) {
@@ -368,6 +442,55 @@ mod tests {
         assert!(matches!(desk.next(now), Some(Work::Settled(Settled { accepted: 0, dead_lettered: 1, .. }))));
     }
 
+    #[test]
+    fn a_rate_is_kept_and_whoever_waits_for_it_is_told_when() {
+        let now = Instant::now();
+        let rate = Rate::new(MaxRate { records: Some(10), bytes: None }, now);
+        let rules = Rules { max_in_flight: 8, rate: Some(rate), ..Rules::default() };
+        let mut desk = Desk::new(rules, fastrand::Rng::with_seed(1));
+        (0..3).for_each(|id| desk.accept(batch(id, 20), now));
+        send(&mut desk, now);
+        assert!(desk.next(now).is_none());
+        let later = desk.due().expect("the next one may be sent some time");
+        assert_eq!(later, now + Duration::from_secs(1));
+        send(&mut desk, later);
+        assert!(desk.next(later).is_none() && desk.due() > Some(later));
+    }
+
+    #[test]
+    fn records_for_a_busy_shard_wait_and_the_others_are_sent() {
+        let (now, shards) = (Instant::now(), Arc::<Shards>::default());
+        let batch = batch(0, 40);
+        let hash = |index: usize| Routing::default().hash(&batch, index);
+        let is_hot = |index: u32| hash(index as usize) >> 127 == 0;
+        let seen = (0..40).map(|index| {
+            let hot = is_hot(index);
+            Seen { hash: hash(index as usize), shard: if hot { "hot" } else { "cold" }, throttled: hot }
+        });
+        shards.answered(seen, now);
+        let throttle = Some(Throttle::new(Arc::clone(&shards), Routing::default()));
+        let mut desk = Desk::new(Rules { max_in_flight: 8, throttle, ..Rules::default() }, fastrand::Rng::with_seed(1));
+        desk.accept(batch.clone(), now);
+        let (ticket, which) = send(&mut desk, now);
+        assert!(!which.is_empty() && which.iter().all(|index| !is_hot(*index)), "{which:?}");
+        assert!(matches!(desk.next(now), Some(Work::Delayed(BatchId(0)))), "it must not keep others from being read");
+        desk.replied(ticket, which.len(), Reply::accepted(), now);
+        let mut left = 40 - which.len();
+        let mut later = now;
+        while left > 0 {
+            match desk.next(later) {
+                Some(Work::Send { ticket, which, .. }) => {
+                    left -= which.len();
+                    desk.replied(ticket, which.len(), Reply::accepted(), later);
+                }
+                Some(work) => assert!(matches!(work, Work::Delayed(_)), "{work:?}"),
+                None => later = desk.due().expect("the rest waits for a time"),
+            }
+        }
+        assert!(later > now);
+        assert!(std::iter::from_fn(|| desk.next(later)).any(|work| matches!(work, Work::Settled(_))));
+    }
+
     fn answer(rng: &mut fastrand::Rng, records: usize) -> Reply {
         const ALL: [Class; 6] =
             [Class::Throttled, Class::Again, Class::Ambiguous, Class::Credentials, Class::Hold, Class::Reject];
@@ -382,7 +505,8 @@ mod tests {
     /// order; what it stored of each slot, in its order.
     fn stored(seed: u64, slots: &[Vec<u8>], max: usize, keeps_order: bool) -> HashMap<u8, Vec<(u64, u32)>> {
         let mut rng = fastrand::Rng::with_seed(seed);
-        let mut desk = Desk::new(max, keeps_order, None, fastrand::Rng::with_seed(seed));
+        let mut desk =
+            Desk::new(Rules { max_in_flight: max, keeps_order, ..Rules::default() }, fastrand::Rng::with_seed(seed));
         let mut now = Instant::now();
         let mut stored: HashMap<u8, Vec<(u64, u32)>> = HashMap::new();
         let (mut coming, mut requests) = ((0..).zip(slots).collect::<VecDeque<_>>(), Vec::new());
@@ -397,7 +521,7 @@ mod tests {
             match desk.next(now) {
                 Some(Work::Send { ticket, batch, which, .. }) => requests.push((ticket, batch, which)),
                 Some(Work::Write { id, .. }) => desk.written(id, true, now),
-                Some(Work::Settled(_) | Work::Ask(_) | Work::Found { .. }) => {}
+                Some(Work::Settled(_) | Work::Ask(_) | Work::Found { .. } | Work::Delayed(_)) => {}
                 None if !requests.is_empty() => {
                     let (ticket, batch, which) = requests.swap_remove(rng.usize(..requests.len()));
                     let reply = answer(&mut rng, which.len());
@@ -441,7 +565,7 @@ mod tests {
             seed: u64, sizes in prop::collection::vec(0usize..20, 1..20), max in 1usize..9
         ) {
             let mut rng = fastrand::Rng::with_seed(seed);
-            let mut desk = Desk::new(max, false, None, fastrand::Rng::with_seed(seed));
+            let mut desk = Desk::new(Rules { max_in_flight: max, ..Rules::default() }, fastrand::Rng::with_seed(seed));
             let mut now = Instant::now();
             (0..).zip(&sizes).for_each(|(id, records)| desk.accept(batch(id, *records), now));
             let (mut requests, mut writes, mut settled) = (Vec::new(), Vec::new(), vec![None; sizes.len()]);
@@ -454,7 +578,7 @@ mod tests {
                     }
                     Some(Work::Send { ticket, which, .. }) => requests.push((ticket, which.len())),
                     Some(Work::Write { id, .. }) => writes.push(id),
-                    Some(Work::Ask(_) | Work::Found { .. }) => prop_assert!(false, "nothing is in doubt"),
+                    Some(Work::Ask(_) | Work::Found { .. } | Work::Delayed(_)) => prop_assert!(false, "nothing is in doubt"),
                     None => match (requests.is_empty(), writes.is_empty(), desk.due()) {
                         (true, true, None) => break,
                         (true, true, Some(due)) => now = due,

@@ -28,7 +28,7 @@ pub type FirehoseSink = Put<DeliveryStream>;
 impl FirehoseSink {
     /// Finds region and credentials. Missing credentials are no error, a missing region is.
     pub async fn connect(options: &super::Firehose) -> Result<Self, StartError> {
-        Self::new(DeliveryStream::new(&options.stream), &options.aws, options.max_in_flight).await
+        Self::new(DeliveryStream::new(&options.stream), &options.aws, options.max_in_flight, options.max_rate).await
     }
 }
 
@@ -102,6 +102,7 @@ impl Service for DeliveryStream {
             accepted: entry.record_id.is_some(),
             code: entry.error_code,
             message: entry.error_message,
+            shard: None,
         });
         Ok(Answers::Each(answers.collect()))
     }

@@ -132,11 +132,21 @@ impl Job {
     /// Leaves of `attempt()` the first record of each slot for which `is_free` holds; the others come after it. False,
     /// and nothing changes: there is no such record.
     pub(super) fn narrow(&mut self, is_free: impl Fn(Slot) -> bool) -> bool {
-        let Some(group) = self.groups.pop() else { return false };
-        let mut taken = [false; Slot::COUNT];
-        let (now, later): (Vec<u32>, Vec<u32>) = group.into_iter().partition(|index| {
-            let slot = self.batch.records[*index as usize].slot;
+        let (batch, mut taken) = (Arc::clone(&self.batch), [false; Slot::COUNT]);
+        self.keep(|_, index| {
+            let slot = batch.records[index as usize].slot;
             slot.is_none_or(|slot| is_free(slot) && !std::mem::replace(&mut taken[usize::from(slot.0)], true))
+        })
+    }
+
+    /// Leaves of `attempt()` the records for which `keep` holds, given their places and indices; the others come after
+    /// them. False, and nothing changes: there is none.
+    pub(super) fn keep(&mut self, mut keep: impl FnMut(usize, u32) -> bool) -> bool {
+        let Some(group) = self.groups.pop() else { return false };
+        let mut place = 0;
+        let (now, later): (Vec<u32>, Vec<u32>) = group.into_iter().partition(|index| {
+            place += 1;
+            keep(place - 1, *index)
         });
         let any = !now.is_empty();
         self.groups.extend([later, now].into_iter().filter(|group| !group.is_empty()));

@@ -6,14 +6,17 @@ mod read;
 pub(crate) mod tests;
 
 use super::{
-    Billing, ExactlyOnce, MAX_KINESIS_RECORD, ServiceClock, kpl,
+    Billing, ExactlyOnce, MAX_KINESIS_RECORD, ServiceClock,
+    errors::{self, Class},
+    kpl,
     put::{self, Answer, Answers, Asked, Counting, Put, ReadyBody, Service, body},
+    routing::Routing,
     search::{Ask, Told},
-    slot::ExplicitHashKey,
+    shards::{Seen, Shards},
 };
 use crate::{
     aws::StartError,
-    model::{Batch, Now, Slot},
+    model::{Batch, Now},
 };
 use aws_config::SdkConfig;
 use aws_sdk_kinesis::{
@@ -24,7 +27,7 @@ use aws_sdk_kinesis::{
     types::PutRecordsRequestEntry,
 };
 use aws_smithy_runtime_api::client::{interceptors::context::Output, orchestrator::HttpResponse};
-use std::io::Write as _;
+use std::{io::Write as _, sync::Arc, time::Instant};
 
 const BEFORE_DATA: &[u8] = b"{\"Data\":\"";
 const BEFORE_KEY: &[u8] = b"\",\"PartitionKey\":";
@@ -35,12 +38,14 @@ pub type KinesisSink = Put<Stream>;
 impl KinesisSink {
     /// Finds region and credentials. Missing credentials are no error; a missing region is, and so is a missing permission
     /// to read the stream back where that is needed.
-    pub async fn connect(options: &super::Kinesis, now: Now) -> Result<Self, StartError> {
-        let stream = Stream::new(&options.stream, options.aggregate.is_some());
+    /// `shards` is what all flows into the stream know of it.
+    pub async fn connect(options: &super::Kinesis, shards: Arc<Shards>, now: Now) -> Result<Self, StartError> {
         let once = |settle_wait| ExactlyOnce { settle_wait, clock: ServiceClock::new(now) };
         let once = options.exactly_once.map(once);
-        let stream = Stream { keeps_order: options.keeps_order, once, ..stream };
-        let sink = Self::new(stream, &options.aws, options.max_in_flight).await?;
+        let routing = Routing { aggregates: options.aggregate.is_some(), ids: once.is_some() };
+        let stream = Stream::new(&options.stream, routing);
+        let stream = Stream { keeps_order: options.keeps_order, once, shards, ..stream };
+        let sink = Self::new(stream, &options.aws, options.max_in_flight, options.max_rate).await?;
         read::check(&sink).await?;
         Ok(sink)
     }
@@ -50,11 +55,11 @@ impl KinesisSink {
 #[derive(Debug)]
 pub struct Stream {
     name_or_arn: String,
-    /// Records that were joined are written as the KPL does, and slots have their own hashes.
-    aggregates: bool,
+    routing: Routing,
     keeps_order: bool,
-    /// Each record has its id as its partition key, and the stream is read back.
+    /// The stream is read back.
     once: Option<ExactlyOnce>,
+    shards: Arc<Shards>,
     /// The end of every body: `],"StreamName":"..."}`.
     tail: Vec<u8>,
     /// Takes the place of the records until the body is put in.
@@ -62,15 +67,16 @@ pub struct Stream {
 }
 
 impl Stream {
-    fn new(name_or_arn: &str, aggregates: bool) -> Self {
+    fn new(name_or_arn: &str, routing: Routing) -> Self {
         let placeholder = PutRecordsRequestEntry::builder().data(Blob::new("")).partition_key("0").build();
         let member = if is_arn(name_or_arn) { "StreamARN" } else { "StreamName" };
         let value = serde_json::to_string(name_or_arn).expect("a string is always JSON");
         Self {
             name_or_arn: name_or_arn.to_owned(),
-            aggregates,
+            routing,
             keeps_order: false,
             once: None,
+            shards: Arc::default(),
             tail: format!("],\"{member}\":{value}}}").into_bytes(),
             placeholder: placeholder.expect("data and key are set"),
         }
@@ -82,7 +88,7 @@ impl Stream {
     fn entry(&self, out: &mut Vec<u8>, aggregate: &mut Vec<u8>, batch: &Batch, index: usize) {
         let (record, id) = (&batch.records[index], batch.record_id(index));
         let (drawn, written);
-        let own = if self.once.is_some() {
+        let own = if self.routing.ids {
             written = id.to_string();
             written.as_str()
         } else {
@@ -90,14 +96,13 @@ impl Stream {
             str::from_utf8(&drawn).expect("digits and letters")
         };
         let chosen = batch.key(index);
-        let key = chosen.filter(|_| self.once.is_none()).unwrap_or(own);
-        let slot = record.slot.filter(|_| self.aggregates);
+        let key = chosen.filter(|_| !self.routing.ids).unwrap_or(own);
         out.extend_from_slice(BEFORE_DATA);
-        if self.aggregates && record.count > 1 {
+        if self.routing.aggregates && record.count > 1 {
             aggregate.clear();
             match chosen {
-                Some(_) => kpl::encode(aggregate, slot, batch.keys(index), batch.parts(index)),
-                None => kpl::encode(aggregate, slot, [own], batch.parts(index)),
+                Some(_) => kpl::encode(aggregate, record.slot, batch.keys(index), batch.parts(index)),
+                None => kpl::encode(aggregate, None, [own], batch.parts(index)),
             }
             debug_assert_eq!(aggregate.len() + key.len(), record.size as usize, "as long as the flow said");
             base64_simd::STANDARD.encode_append(aggregate, out);
@@ -106,13 +111,18 @@ impl Stream {
         }
         out.extend_from_slice(BEFORE_KEY);
         serde_json::to_writer(&mut *out, key).expect("a string is always JSON");
-        // A key that is not the partition key routes all the same.
-        let by_key = || chosen.filter(|_| self.once.is_some()).map(|key| ExplicitHashKey::of(key.as_bytes()));
-        if let Some(hash) = slot.map(Slot::explicit_hash_key).or_else(by_key) {
+        if let Some(hash) = self.routing.explicit(batch, index) {
             write!(out, ",\"ExplicitHashKey\":\"{hash}\"").expect("a Vec takes every write");
         }
         out.push(b'}');
     }
+}
+
+/// The shard that a message names: `Rate exceeded for shard shardId-000000000000 in stream ...`.
+fn shard_in(message: &str) -> Option<&str> {
+    let name = &message[message.find("shardId-")?..];
+    let end = name.find(|c: char| !c.is_ascii_alphanumeric() && c != '-').unwrap_or(name.len());
+    Some(&name[..end])
 }
 
 fn is_arn(stream: &str) -> bool {
@@ -152,6 +162,23 @@ impl Service for Stream {
         self.once.as_ref()
     }
 
+    fn shards(&self) -> Option<(&Arc<Shards>, Routing)> {
+        Some((&self.shards, self.routing))
+    }
+
+    fn answered(&self, batch: &Batch, which: &[u32], answers: &[Answer]) {
+        let is_throttled = |answer: &Answer| answer.code.as_deref().and_then(errors::of_code) == Some(Class::Throttled);
+        if !answers.iter().any(is_throttled) {
+            return;
+        }
+        let seen = which.iter().zip(answers).filter_map(|(index, answer)| {
+            let shard = answer.shard.as_deref().or_else(|| shard_in(answer.message.as_deref()?))?;
+            let hash = self.routing.hash(batch, *index as usize);
+            Some(Seen { hash, shard, throttled: is_throttled(answer) })
+        });
+        self.shards.answered(seen, Instant::now());
+    }
+
     async fn ask(&self, client: Client, ask: &Ask, asked: Asked<'_>) -> Told {
         read::ask(self, client, ask, asked).await
     }
@@ -183,6 +210,7 @@ impl Service for Stream {
             accepted: entry.sequence_number.is_some(),
             code: entry.error_code,
             message: entry.error_message,
+            shard: entry.shard_id,
         });
         Ok(Answers::Each(answers.collect()))
     }

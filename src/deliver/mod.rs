@@ -15,8 +15,11 @@ pub mod kinesis;
 pub mod kpl;
 mod lanes;
 mod put;
+mod rate;
 mod report;
+pub mod routing;
 pub mod search;
+pub mod shards;
 pub mod slot;
 pub mod stdout;
 #[cfg(test)]
@@ -31,7 +34,9 @@ pub use courier::{Billing, Courier, ExactlyOnce, News, Sink};
 pub use dead_letter::DeadLetters;
 pub use firehose::FirehoseSink;
 pub use kinesis::KinesisSink;
+pub use rate::MaxRate;
 pub use report::Health;
+pub use shards::Shards;
 pub use stdout::StdoutSink;
 
 /// Where a flow's records go. Built by `config`; nothing in it can be invalid.
@@ -59,6 +64,8 @@ pub struct Kinesis {
     pub exactly_once: Option<Duration>,
     /// Requests under way at once. 1 to 64, default 8.
     pub max_in_flight: usize,
+    /// The most that is sent; no limit by default.
+    pub max_rate: MaxRate,
 }
 
 impl Kinesis {
@@ -87,6 +94,8 @@ pub struct Firehose {
     pub add_newline: bool,
     /// Requests under way at once. 1 to 64, default 8.
     pub max_in_flight: usize,
+    /// The most that is sent; no limit by default.
+    pub max_rate: MaxRate,
 }
 
 /// How far records are joined to one: in the order they were read, within one life of one file, and within one batch.
@@ -232,6 +241,7 @@ mod tests {
                 keeps_order: false,
                 exactly_once: None,
                 max_in_flight: 8,
+                max_rate: MaxRate::default(),
             }))
         };
         let arn = "arn:aws:kinesis:eu-west-1:111122223333:stream/logs";

@@ -41,7 +41,12 @@ impl ExplicitHashKey {
         Self(u128::from_be_bytes(Md5::digest(key).into()))
     }
 
-    /// Number of digits, 36 to 39.
+    #[must_use]
+    pub fn number(self) -> u128 {
+        self.0
+    }
+
+    /// Number of digits, at most 39.
     #[must_use]
     pub fn digits(self) -> usize {
         self.0.checked_ilog10().unwrap_or(0) as usize + 1

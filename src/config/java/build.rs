@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     aws::Aws,
-    deliver::{Aggregate, Destination, Firehose, Kinesis},
+    deliver::{Aggregate, Destination, Firehose, Kinesis, MaxRate},
     flow::{Delivery, Limits, Options},
     record::{
         java::{
@@ -134,6 +134,7 @@ fn destination(r: &mut Reader<'_>, object: &Object<'_>, agent: &Agent, flow: &Fl
                 keeps_order: false,
                 exactly_once: None,
                 max_in_flight,
+                max_rate: MaxRate::default(),
             }))
         }
         Stream::Firehose(stream) => {
@@ -150,6 +151,7 @@ fn destination(r: &mut Reader<'_>, object: &Object<'_>, agent: &Agent, flow: &Fl
                 // What converters write is sent as it is; else only the last line of a file can be without its newline.
                 add_newline: flow.processing.is_empty() && whole_lines,
                 max_in_flight,
+                max_rate: MaxRate::default(),
             }))
         }
     }

@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     aws::Aws,
     deliver::{
-        Firehose,
+        Firehose, MaxRate,
         errors::Class,
         job::Reply,
         put::stub::{self, Request},
@@ -16,7 +16,9 @@ const ARN: &str = "arn:aws:firehose:eu-west-1:111122223333:deliverystream/web";
 const ACCEPTED: &str = r#"{"FailedPutCount":0,"Encrypted":false,"RequestResponses":[{"RecordId":"1"}]}"#;
 
 async fn connect(stream: &str, aws: Aws) -> FirehoseSink {
-    let options = Firehose { stream: stream.into(), aws, aggregate: None, add_newline: true, max_in_flight: 2 };
+    let max_rate = MaxRate::default();
+    let options =
+        Firehose { stream: stream.into(), aws, aggregate: None, add_newline: true, max_in_flight: 2, max_rate };
     FirehoseSink::connect(&options).await.unwrap()
 }
 

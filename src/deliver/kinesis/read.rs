@@ -143,7 +143,7 @@ pub(super) async fn ask(stream: &Stream, client: Client, ask: &Ask, asked: Asked
 
 fn landed(stream: &Stream, record: &Record) -> Option<Landed> {
     let id: RecordId = record.partition_key()?.parse().ok()?;
-    let slot = if stream.aggregates { kpl::slot_of(record.data.as_ref()) } else { None };
+    let slot = if stream.routing.aggregates { kpl::slot_of(record.data.as_ref()) } else { None };
     Some(Landed { id, slot })
 }
 

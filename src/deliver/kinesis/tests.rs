@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     aws::Aws,
     deliver::{
-        Kinesis, PartitionKey,
+        Kinesis, MaxRate, PartitionKey,
         courier::Sink,
         errors::Class,
         job::Reply,
@@ -13,7 +13,7 @@ use crate::{
     },
 };
 use aws_sdk_kinesis::types::Record;
-use std::{io::Write, net::TcpListener, time::Duration};
+use std::{io::Write, net::TcpListener};
 use stub::{Request, access, runtime};
 
 fn now() -> Now {
@@ -29,8 +29,9 @@ async fn connect(stream: &str, aws: Aws) -> KinesisSink {
         keeps_order: false,
         exactly_once: None,
         max_in_flight: 2,
+        max_rate: MaxRate::default(),
     };
-    KinesisSink::connect(&options, now()).await.unwrap()
+    KinesisSink::connect(&options, Arc::default(), now()).await.unwrap()
 }
 
 fn ask(stream: &str, batch: &Batch, which: &[u32], answer: Option<(u16, &str)>) -> (Reply, Request) {
@@ -40,8 +41,7 @@ fn ask(stream: &str, batch: &Batch, which: &[u32], answer: Option<(u16, &str)>) 
 /// The body of a request to the stream `web`.
 pub(crate) fn laid_out(aggregates: bool, ids: bool, batch: &Batch, which: &[u32]) -> Vec<u8> {
     let mut out = vec![1; 3];
-    let once = ids.then(|| ExactlyOnce { settle_wait: Duration::ZERO, clock: ServiceClock::new(now()) });
-    Stream { once, ..Stream::new("web", aggregates) }.lay_out(&mut out, batch, which);
+    Stream::new("web", Routing { aggregates, ids }).lay_out(&mut out, batch, which);
     out
 }
 
@@ -74,8 +74,8 @@ fn exactly_once_makes_the_id_the_partition_key_and_routes_by_the_users() {
 #[test]
 fn a_stream_is_a_name_or_an_arn() {
     let arn = "arn:aws:kinesis:eu-west-1:111122223333:stream/web";
-    assert_eq!(Stream::new(arn, false).tail, format!("],\"StreamARN\":\"{arn}\"}}").as_bytes());
-    assert_eq!(Stream::new("a\"b", false).tail, br#"],"StreamName":"a\"b"}"#);
+    assert_eq!(Stream::new(arn, Routing::default()).tail, format!("],\"StreamARN\":\"{arn}\"}}").as_bytes());
+    assert_eq!(Stream::new("a\"b", Routing::default()).tail, br#"],"StreamName":"a\"b"}"#);
 }
 
 const ACCEPTED: &str = r#"{"FailedRecordCount":0,"Records":[{"SequenceNumber":"1","ShardId":"s"}]}"#;

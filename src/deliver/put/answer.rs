@@ -43,6 +43,8 @@ pub struct Answer {
     pub accepted: bool,
     pub code: Option<String>,
     pub message: Option<String>,
+    /// Where it was stored, if the service says so.
+    pub shard: Option<String>,
 }
 
 /// The outcome of each record, in the order of the request.
@@ -163,7 +165,7 @@ mod tests {
     fn too_few_answers_and_empty_ones_are_ambiguous() {
         let Reply::Failed(failure) = reply(Answers::Each(Vec::new()), 1) else { panic!("no answer") };
         assert_eq!(failure.class, Class::Ambiguous);
-        let empty = Answer { accepted: false, code: None, message: None };
+        let empty = Answer { accepted: false, code: None, message: None, shard: None };
         let Reply::Answered { failed } = reply(Answers::Each(vec![empty]), 1) else { panic!("an answer") };
         assert_eq!(failed[0].1.class, Class::Ambiguous);
     }

@@ -12,7 +12,10 @@ use super::{
     courier::{Billing, ExactlyOnce, Sink},
     errors::{Class, Failure},
     job::Reply,
+    rate::MaxRate,
+    routing::Routing,
     search::{Ask, Told},
+    shards::Shards,
 };
 use crate::{
     aws::{self, Aws, StartError},
@@ -34,7 +37,7 @@ use aws_smithy_types::{body::SdkBody, config_bag::ConfigBag, error::metadata::Pr
 use body::Spare;
 use bytes::Bytes;
 use std::sync::{
-    PoisonError, RwLock,
+    Arc, PoisonError, RwLock,
     atomic::{AtomicBool, Ordering},
 };
 pub use verdict::Asked;
@@ -70,6 +73,16 @@ pub trait Service: std::fmt::Debug + Send + Sync + 'static {
         None
     }
 
+    /// What is known of the stream's shards, and how records are routed to them.
+    fn shards(&self) -> Option<(&Arc<Shards>, Routing)> {
+        None
+    }
+
+    /// Takes note of what was said of each record.
+    fn answered(&self, batch: &Batch, which: &[u32], answers: &[Answer]) {
+        let _ = (batch, which, answers);
+    }
+
     /// Answers one question about what the stream holds.
     fn ask(&self, client: Self::Client, ask: &Ask, asked: Asked<'_>) -> impl Future<Output = Told> + Send {
         let _ = (client, ask, asked);
@@ -101,6 +114,7 @@ pub struct Put<S: Service> {
     service: S,
     aws: Aws,
     max_in_flight: usize,
+    max_rate: MaxRate,
     http: SharedHttpClient,
     /// Replaced when its credentials were refused, never while a request is made.
     connection: RwLock<Connection<S::Client>>,
@@ -111,11 +125,16 @@ pub struct Put<S: Service> {
 
 impl<S: Service> Put<S> {
     /// Finds region and credentials. Missing credentials are no error, a missing region is.
-    pub(super) async fn new(service: S, aws: &Aws, max_in_flight: usize) -> Result<Self, StartError> {
+    pub(super) async fn new(
+        service: S,
+        aws: &Aws,
+        max_in_flight: usize,
+        max_rate: MaxRate,
+    ) -> Result<Self, StartError> {
         let http = aws::http_client(aws, max_in_flight)?;
         let connection = RwLock::new(connect(&service, aws, http.clone()).await?);
         let (stale, spare) = (AtomicBool::new(false), Spare::default());
-        Ok(Self { service, aws: aws.clone(), max_in_flight, http, connection, stale, spare })
+        Ok(Self { service, aws: aws.clone(), max_in_flight, max_rate, http, connection, stale, spare })
     }
 
     async fn connection(&self) -> Connection<S::Client> {
@@ -148,7 +167,12 @@ impl<S: Service> Put<S> {
         let result = self.service.call(client, ReadyBody(body.clone()), which.len()).await;
         self.spare.give_back(body);
         match result {
-            Ok(answers) => answer::reply(answers, which.len()),
+            Ok(answers) => {
+                if let Answers::Each(each) = &answers {
+                    self.service.answered(batch, which, each);
+                }
+                answer::reply(answers, which.len())
+            }
             Err(error) => {
                 let failure = verdict::of(&error, self.asked(S::ACTION, &region));
                 self.stale.fetch_or(failure.class == Class::Credentials, Ordering::Relaxed);
@@ -181,6 +205,14 @@ impl<S: Service> Sink for Put<S> {
 
     fn billing(&self) -> Option<Billing> {
         Some(S::BILLING)
+    }
+
+    fn max_rate(&self) -> MaxRate {
+        self.max_rate
+    }
+
+    fn shards(&self) -> Option<(&Arc<Shards>, Routing)> {
+        self.service.shards()
     }
 
     fn exactly_once(&self) -> Option<&ExactlyOnce> {

@@ -27,3 +27,4 @@ mod restart;
 mod rotation;
 mod selection;
 mod service;
+mod throttle;

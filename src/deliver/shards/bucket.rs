@@ -1,0 +1,100 @@
+//! What one busy shard lets pass, by additive increase and multiplicative decrease. Knows no other shard.
+//! Invariant: members that ask get equal parts, and all of them together no more than the shard's share of its rate.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
+use super::Member;
+
+/// What every shard takes a second.
+const RECORDS: f64 = 1_000.0;
+const BYTES: f64 = 1_048_576.0;
+/// The least that is tried.
+const LEAST: f64 = 0.005;
+/// After being throttled, this much is tried.
+const DECREASE: f64 = 0.7;
+/// Throttles that come closer together count as one: they answer what was sent before.
+const ROUND: Duration = Duration::from_millis(300);
+/// Grown each second: by this part, and by this much.
+const INCREASE: (f64, f64) = (0.08, 0.004);
+/// Tokens that are saved up, in seconds: few, so that what comes at once is little.
+const BURST: f64 = 0.25;
+/// A member that has not asked for this long gets no part.
+const ABSENT: Duration = Duration::from_secs(2);
+
+#[derive(Debug)]
+pub(super) struct Bucket {
+    /// The part of what every shard takes that this one is given.
+    part: f64,
+    throttled_at: Instant,
+    grown_at: Instant,
+    shares: HashMap<Member, Share>,
+}
+
+/// One member's tokens.
+#[derive(Clone, Copy, Debug)]
+struct Share {
+    records: f64,
+    bytes: f64,
+    at: Instant,
+}
+
+impl Bucket {
+    /// Of a shard that was not limited so far.
+    pub(super) fn new(now: Instant) -> Self {
+        let before = now.checked_sub(ROUND).unwrap_or(now);
+        Self { part: 1.0, throttled_at: before, grown_at: now, shares: HashMap::new() }
+    }
+
+    /// The shard refused something.
+    pub(super) fn throttled(&mut self, now: Instant) {
+        if now.saturating_duration_since(self.throttled_at) >= ROUND {
+            self.grow(now);
+            self.part = (self.part * DECREASE).max(LEAST);
+            self.throttled_at = now;
+            // Nobody goes on with what was saved up at a higher rate.
+            self.shares.values_mut().for_each(|share| (share.records, share.bytes) = (0.0, 0.0));
+        }
+    }
+
+    /// It refused nothing for this long, at the full rate.
+    pub(super) fn is_quiet_since(&self, now: Instant, time: Duration) -> bool {
+        self.part >= 1.0 && now.saturating_duration_since(self.throttled_at) >= time
+    }
+
+    /// One record of this size. `None`: it may be sent; else when to ask again.
+    pub(super) fn take(&mut self, who: Member, size: u32, now: Instant) -> Option<Instant> {
+        self.grow(now);
+        self.shares.retain(|member, share| *member == who || now.saturating_duration_since(share.at) < ABSENT);
+        let new = Share { records: 0.0, bytes: 0.0, at: now };
+        let members = f64::from(u32::try_from(self.shares.len().max(1)).unwrap_or(u32::MAX));
+        let is_new = !self.shares.contains_key(&who);
+        let share = self.shares.entry(who).or_insert(new);
+        let members = if is_new && members > 1.0 { members + 1.0 } else { members };
+        let rate = self.part / members;
+        let passed = now.saturating_duration_since(share.at).as_secs_f64();
+        share.at = now;
+        // A single record larger than a burst gets its turn, too.
+        let (most_records, most_bytes) =
+            ((RECORDS * rate * BURST).max(1.0), (BYTES * rate * BURST).max(f64::from(size)));
+        share.records = (share.records + passed * RECORDS * rate).min(most_records);
+        share.bytes = (share.bytes + passed * BYTES * rate).min(most_bytes);
+        if share.records >= 1.0 && share.bytes >= f64::from(size) {
+            share.records -= 1.0;
+            share.bytes -= f64::from(size);
+            return None;
+        }
+        // Not for each token: for a burst of them, so that requests are not of one record each.
+        let lacking =
+            ((most_records - share.records) / (RECORDS * rate)).max((most_bytes - share.bytes) / (BYTES * rate));
+        Some(now + Duration::from_secs_f64(lacking.clamp(0.01, 60.0)))
+    }
+
+    fn grow(&mut self, now: Instant) {
+        let passed = now.saturating_duration_since(self.grown_at).as_secs_f64();
+        self.grown_at = now;
+        self.part = (self.part * (1.0 + INCREASE.0 * passed.min(10.0)) + INCREASE.1 * passed).min(1.0);
+    }
+}
