@@ -94,6 +94,21 @@ impl RecordId {
         "hw1.".len() + 16 + ".".len() + digits(span.start) + "-".len() + digits(span.end)
     }
 
+    /// Writes the id as it is displayed; how many bytes it has. Faster than by way of `Display`, for it is done for each
+    /// record.
+    #[must_use]
+    pub fn write(self, out: &mut [u8; Self::LONGEST]) -> usize {
+        const HEX: &[u8; 16] = b"0123456789abcdef";
+        out[..4].copy_from_slice(b"hw1.");
+        for (at, byte) in out[4..20].iter_mut().enumerate() {
+            *byte = HEX[usize::try_from(self.generation.0 >> (60 - 4 * at) & 15).expect("4 bits")];
+        }
+        out[20] = b'.';
+        let dash = 21 + write_number(self.span.start, &mut out[21..]);
+        out[dash] = b'-';
+        dash + 1 + write_number(self.span.end, &mut out[dash + 1..])
+    }
+
     /// A partition key that looks random and is drawn from the id alone: letters and digits.
     #[must_use]
     pub fn random_key(self) -> [u8; Self::RANDOM_KEY] {
@@ -141,6 +156,16 @@ pub struct Reservation {
     pub from: u64,
     /// No byte at or behind it is sent before another reservation.
     pub limit: u64,
+}
+
+/// Writes a number in decimal digits; how many there are.
+fn write_number(mut n: u64, out: &mut [u8]) -> usize {
+    let len = n.checked_ilog10().unwrap_or(0) as usize + 1;
+    for digit in out[..len].iter_mut().rev() {
+        *digit = b'0' + u8::try_from(n % 10).expect("a digit");
+        n /= 10;
+    }
+    len
 }
 
 /// Number of a batch within one run of one flow, counted from 0 in the order batches were opened.
@@ -441,7 +466,9 @@ mod tests {
             let id = RecordId { generation: Generation(0xabc), span: Span { start, end } };
             assert_eq!(id.to_string().parse(), Ok(id));
             assert_eq!(id.to_string().len(), RecordId::written_len(id.span));
-            assert!(id.to_string().len() <= RecordId::LONGEST);
+            let mut written = [0; RecordId::LONGEST];
+            let len = id.write(&mut written);
+            assert_eq!(&written[..len], id.to_string().as_bytes());
         }
         for text in [
             "",

@@ -13,6 +13,8 @@ mod sdk;
 mod sink;
 mod throughput;
 
+use throughput::Settings;
+
 use std::{
     env,
     fs::File,
@@ -25,7 +27,7 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["role-sink", tls] => sink::main(*tls == "tls"),
-        ["role-sdk", file, url] => sdk::main(file.as_ref(), url),
+        ["role-sdk", file, url, record] => sdk::main(file.as_ref(), url, record.parse().expect("bytes")),
         chosen => {
             let Some(binary) = binary() else {
                 eprintln!("no release binary: run `cargo build --release` first, or set HEADWATER_BENCH_BINARY");
@@ -52,18 +54,20 @@ fn folder() -> tempfile::TempDir {
 }
 
 /// The agent's configuration: one flow from `log` (a glob) to the sink.
-fn yaml(folder: &Path, log: &Path, url: &str, source: &str, steps: &[&str], batch: &str) -> String {
+fn yaml(folder: &Path, log: &Path, url: &str, source: &str, settings: Settings, batch: &str) -> String {
+    let Settings { process, destination, flow } = settings;
     let mut text = format!(
         "state_dir: {}\naws: {{ region: eu-west-1, endpoint_url: '{url}' }}\nflows:\n  - name: bench\n    \
-         source:\n      paths: '{}'\n      {source}\n    destination: {{ kinesis: {{ stream: bench }} }}\n    \
+         source:\n      paths: '{}'\n      {source}\n    destination: {{ kinesis: {{ stream: bench{destination} }} }}\n    \
          batch: {batch}\n",
         folder.join("state").display(),
         log.display()
     );
-    if !steps.is_empty() {
+    if !process.is_empty() {
         text.push_str("    process:\n");
-        text.extend(steps.iter().flat_map(|step| ["      - ", step, "\n"]));
+        text.extend(process.iter().flat_map(|step| ["      - ", step, "\n"]));
     }
+    text.extend(flow.iter().flat_map(|line| ["    ", line, "\n"]));
     text
 }
 

@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::{
-    agent,
+    Settings, agent,
     data::{self, Kind},
     folder,
     measure::{cpu, memory, millions},
@@ -44,7 +44,8 @@ pub(crate) fn run(binary: &Path, wanted: &dyn Fn(&str) -> bool) {
     let config = folder.path().join("headwater.yaml");
     let glob = folder.path().join("logs/**/*.log");
     let batch = format!("{{ max_age: {}ms }}", MAX_AGE.as_millis());
-    let text = yaml(folder.path(), &glob, &format!("http://127.0.0.1:{port}"), "start_at: end", &[], &batch);
+    let text =
+        yaml(folder.path(), &glob, &format!("http://127.0.0.1:{port}"), "start_at: end", Settings::PLAIN, &batch);
     fs::write(&config, text).expect("the configuration can be written");
     let agent = Running(agent(binary, &config).spawn().expect("the agent can be started"));
 

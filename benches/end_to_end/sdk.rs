@@ -1,8 +1,9 @@
-//! The measure of the agent's own cost: the SDK alone, sending the same lines 500 a request, 8 requests under way.
+//! The measure of the agent's own cost: the SDK alone, sending the same lines 500 a request, or as many as records of a
+//! size hold, 8 requests under way.
 
 use std::{
     fs,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read},
     path::Path,
 };
 
@@ -15,10 +16,14 @@ use aws_sdk_kinesis::{
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode};
 use tokio::task::JoinSet;
 
-/// Sends every line of `file` to `url` and ends. `AWS_CA_BUNDLE` names the authority, if any.
-pub(crate) fn main(file: &Path, url: &str) {
+/// Bytes of a request, at most.
+const REQUEST: usize = 5 << 20;
+
+/// Sends every line of `file` to `url` and ends; a record holds lines of `record` bytes, or one where that is 0.
+/// `AWS_CA_BUNDLE` names the authority, if any.
+pub(crate) fn main(file: &Path, url: &str, record: usize) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    runtime.expect("a runtime").block_on(send(file, &client(url)));
+    runtime.expect("a runtime").block_on(send(file, &client(url), record));
 }
 
 fn client(url: &str) -> Client {
@@ -42,23 +47,27 @@ fn client(url: &str) -> Client {
     Client::from_conf(config)
 }
 
-async fn send(file: &Path, client: &Client) {
-    let mut lines = BufReader::with_capacity(1 << 20, fs::File::open(file).expect("the log")).split(b'\n');
+async fn send(file: &Path, client: &Client, record: usize) {
+    let mut file = BufReader::with_capacity(1 << 20, fs::File::open(file).expect("the log"));
     let mut under_way = JoinSet::new();
     let mut number = 0_u64;
+    let requests = if record == 0 { 500 } else { REQUEST / record };
     loop {
-        let entries: Vec<_> = lines
-            .by_ref()
-            .take(500)
-            .map(|line| {
-                number += 1;
-                let mut line = line.expect("the log can be read");
-                line.push(b'\n');
-                let entry =
-                    PutRecordsRequestEntry::builder().data(Blob::new(line)).partition_key(format!("{number:010}"));
-                entry.build().expect("data and key are set")
-            })
-            .collect();
+        let mut entries = Vec::with_capacity(requests);
+        while entries.len() < requests {
+            let mut data = Vec::with_capacity(record.max(200));
+            if record == 0 {
+                file.read_until(b'\n', &mut data).expect("the log can be read");
+            } else {
+                file.by_ref().take(record as u64).read_to_end(&mut data).expect("the log can be read");
+            }
+            if data.is_empty() {
+                break;
+            }
+            number += 1;
+            let entry = PutRecordsRequestEntry::builder().data(Blob::new(data)).partition_key(format!("{number:010}"));
+            entries.push(entry.build().expect("data and key are set"));
+        }
         if entries.is_empty() {
             break;
         }

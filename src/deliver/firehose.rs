@@ -20,7 +20,7 @@ use aws_sdk_firehose::{
 use aws_smithy_runtime_api::client::{interceptors::context::Output, orchestrator::HttpResponse};
 
 const BEFORE_DATA: &[u8] = b"{\"Data\":\"";
-const AFTER_DATA: &[u8] = b"\"}";
+const AFTER_DATA: &[u8] = b"\"},";
 
 /// One delivery stream as a destination.
 pub type FirehoseSink = Put<DeliveryStream>;
@@ -78,12 +78,14 @@ impl Service for DeliveryStream {
     }
 
     fn lay_out(&self, out: &mut Vec<u8>, batch: &Batch, which: &[u32]) {
-        let entry = |out: &mut Vec<u8>, index| {
-            out.extend_from_slice(BEFORE_DATA);
-            base64_simd::STANDARD.encode_append(batch.record(index), out);
-            out.extend_from_slice(AFTER_DATA);
+        let entries = |out: &mut Vec<u8>, some: &[u32]| {
+            for index in some {
+                out.extend_from_slice(BEFORE_DATA);
+                base64_simd::STANDARD.encode_append(batch.record(*index as usize), out);
+                out.extend_from_slice(AFTER_DATA);
+            }
         };
-        body::lay_out(out, batch, which, entry, &self.tail);
+        body::lay_out(out, batch, which, usize::MAX, entries, &self.tail);
     }
 
     async fn call(

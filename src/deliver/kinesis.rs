@@ -7,6 +7,7 @@ pub(crate) mod tests;
 
 use super::{
     Billing, ExactlyOnce, MAX_KINESIS_RECORD, ServiceClock,
+    digests::LANES,
     errors::{self, Class},
     kpl,
     put::{self, Answer, Answers, Asked, Counting, Put, ReadyBody, Service, body},
@@ -84,33 +85,48 @@ impl Stream {
 }
 
 impl Stream {
-    /// Appends record `index` as a request has it; `aggregate` is scratch space.
-    fn entry(&self, out: &mut Vec<u8>, aggregate: &mut Vec<u8>, batch: &Batch, index: usize) {
-        let (record, id) = (&batch.records[index], batch.record_id(index));
-        let (drawn, written);
-        let own = if self.routing.ids {
-            written = id.to_string();
-            written.as_str()
-        } else {
-            drawn = id.random_key();
-            str::from_utf8(&drawn).expect("digits and letters")
-        };
-        let chosen = batch.key(index);
-        let key = chosen.filter(|_| !self.routing.ids).unwrap_or(own);
-        out.extend_from_slice(BEFORE_DATA);
-        if self.routing.aggregates && record.count > 1 {
-            aggregate.clear();
-            match chosen {
-                Some(_) => kpl::encode(aggregate, record.slot, batch.keys(index), batch.parts(index)),
-                None => kpl::encode(aggregate, None, [own], batch.parts(index)),
+    /// Appends records as a request has them, some at a time, for their digests cost less together. `joined` is scratch space.
+    fn entries(&self, out: &mut Vec<u8>, joined: &mut [Vec<u8>; LANES], batch: &Batch, which: &[u32]) {
+        let is_joined = |index: u32| self.routing.aggregates && batch.records[index as usize].count > 1;
+        for (&index, joined) in which.iter().zip(&mut *joined) {
+            if is_joined(index) {
+                self.join(joined, batch, index as usize);
             }
-            debug_assert_eq!(aggregate.len() + key.len(), record.size as usize, "as long as the flow said");
-            base64_simd::STANDARD.encode_append(aggregate, out);
-        } else {
-            base64_simd::STANDARD.encode_append(batch.record(index), out);
         }
+        kpl::seal(which.iter().zip(&mut *joined).filter(|(index, _)| is_joined(**index)).map(|(_, joined)| joined));
+        for (&index, joined) in which.iter().zip(&*joined) {
+            let data = if is_joined(index) { joined } else { batch.record(index as usize) };
+            self.entry(out, batch, index as usize, data);
+            out.push(b',');
+        }
+    }
+
+    fn join(&self, out: &mut Vec<u8>, batch: &Batch, index: usize) {
+        let parts = batch.parts(index);
+        match batch.key(index) {
+            Some(_) => kpl::encode(out, batch.records[index].slot, batch.keys(index), parts),
+            None => kpl::encode(out, None, [self.routing.own_key(batch.record_id(index)).as_str()], parts),
+        }
+    }
+
+    fn entry(&self, out: &mut Vec<u8>, batch: &Batch, index: usize, data: &[u8]) {
+        let (chosen, own) = (batch.key(index), self.routing.own_key(batch.record_id(index)));
+        let key = chosen.filter(|_| !self.routing.ids).unwrap_or(own.as_str());
+        debug_assert!(
+            batch.records[index].count == 1 || data.len() + key.len() == batch.records[index].size as usize,
+            "as long as the flow said"
+        );
+        out.extend_from_slice(BEFORE_DATA);
+        base64_simd::STANDARD.encode_append(data, out);
         out.extend_from_slice(BEFORE_KEY);
-        serde_json::to_writer(&mut *out, key).expect("a string is always JSON");
+        if chosen.is_some() {
+            serde_json::to_writer(&mut *out, key).expect("a string is always JSON");
+        } else {
+            // Letters, digits, dots and dashes need no escapes.
+            out.push(b'"');
+            out.extend_from_slice(key.as_bytes());
+            out.push(b'"');
+        }
         if let Some(hash) = self.routing.explicit(batch, index) {
             write!(out, ",\"ExplicitHashKey\":\"{hash}\"").expect("a Vec takes every write");
         }
@@ -184,9 +200,8 @@ impl Service for Stream {
     }
 
     fn lay_out(&self, out: &mut Vec<u8>, batch: &Batch, which: &[u32]) {
-        let mut aggregate = Vec::new();
-        let entry = |out: &mut Vec<u8>, index| self.entry(out, &mut aggregate, batch, index);
-        body::lay_out(out, batch, which, entry, &self.tail);
+        let mut joined = Default::default();
+        body::lay_out(out, batch, which, LANES, |out, some| self.entries(out, &mut joined, batch, some), &self.tail);
     }
 
     async fn call(

@@ -7,6 +7,7 @@ pub mod clock;
 pub mod courier;
 pub mod dead_letter;
 mod desk;
+mod digests;
 pub mod doubts;
 pub mod errors;
 pub mod firehose;

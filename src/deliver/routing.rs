@@ -2,7 +2,7 @@
 //! Invariant: a record that is sent again has the hash that it had.
 
 use super::slot::ExplicitHashKey;
-use crate::model::{Batch, Slot};
+use crate::model::{Batch, RecordId, Slot};
 
 /// How the records of a flow are routed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -13,7 +13,34 @@ pub struct Routing {
     pub ids: bool,
 }
 
+/// A key made of a record's id, in place.
+#[derive(Clone, Copy, Debug)]
+pub struct OwnKey {
+    bytes: [u8; RecordId::LONGEST],
+    len: usize,
+}
+
+impl OwnKey {
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        str::from_utf8(&self.bytes[..self.len]).expect("letters, digits, dots and dashes")
+    }
+}
+
 impl Routing {
+    /// The partition key of a record for which none was chosen: its id, or one drawn from that.
+    #[must_use]
+    pub fn own_key(self, id: RecordId) -> OwnKey {
+        let mut bytes = [0; RecordId::LONGEST];
+        let len = if self.ids {
+            id.write(&mut bytes)
+        } else {
+            bytes[..RecordId::RANDOM_KEY].copy_from_slice(&id.random_key());
+            RecordId::RANDOM_KEY
+        };
+        OwnKey { bytes, len }
+    }
+
     /// The hash that is written beside the partition key of record `index`, if the key alone does not route it.
     #[must_use]
     pub fn explicit(self, batch: &Batch, index: usize) -> Option<ExplicitHashKey> {
@@ -28,8 +55,7 @@ impl Routing {
     pub fn hash(self, batch: &Batch, index: usize) -> u128 {
         let by_partition_key = || match batch.key(index) {
             Some(key) => ExplicitHashKey::of(key.as_bytes()),
-            None if self.ids => ExplicitHashKey::of(batch.record_id(index).to_string().as_bytes()),
-            None => ExplicitHashKey::of(&batch.record_id(index).random_key()),
+            None => ExplicitHashKey::of(self.own_key(batch.record_id(index)).as_str().as_bytes()),
         };
         self.explicit(batch, index).unwrap_or_else(by_partition_key).number()
     }

@@ -9,13 +9,14 @@ const HEAD: &[u8] = b"{\"Records\":[";
 /// Room for what stands around the data and the key of a record.
 const AROUND: usize = 128;
 
-/// Writes a body with these records into `out`, which is emptied first: `{"Records":[`, what `entry` writes of each
-/// record, and `tail`.
+/// Writes a body with these records into `out`, which is emptied first: `{"Records":[`, what `entries` writes of `at_once`
+/// records after the other, a comma behind each, and `tail`.
 pub(in crate::deliver) fn lay_out(
     out: &mut Vec<u8>,
     batch: &Batch,
     which: &[u32],
-    mut entry: impl FnMut(&mut Vec<u8>, usize),
+    at_once: usize,
+    mut entries: impl FnMut(&mut Vec<u8>, &[u32]),
     tail: &[u8],
 ) {
     let size =
@@ -23,12 +24,8 @@ pub(in crate::deliver) fn lay_out(
     out.clear();
     out.reserve(HEAD.len() + which.iter().map(size).sum::<usize>() + tail.len());
     out.extend_from_slice(HEAD);
-    for (position, &index) in which.iter().enumerate() {
-        if position > 0 {
-            out.push(b',');
-        }
-        entry(out, index as usize);
-    }
+    which.chunks(at_once).for_each(|some| entries(out, some));
+    out.pop_if(|last| *last == b',');
     out.extend_from_slice(tail);
 }
 
