@@ -191,13 +191,14 @@ fn prepare<S: Sink>(
 }
 
 fn start<S: Sink>(
-    options: flow::Options,
+    mut options: flow::Options,
     opened: Opened<DiskStorage>,
     state_dir: &Path,
     mode: Mode,
     host: Host,
     sink: S,
 ) -> anyhow::Result<Flow> {
+    options.destination.limit_records(sink.max_record());
     let name = options.name.clone();
     let label = options.destination.label().map(|(kind, stream)| (kind, stream.to_owned()));
     let (inbox, inputs) = mpsc::channel();

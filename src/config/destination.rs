@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     aws::Aws,
-    deliver::{Aggregate, Destination, Firehose, Kinesis, MAX_FIREHOSE_RECORD, MAX_KINESIS_RECORD, MaxRate},
+    deliver::{Aggregate, Destination, Firehose, Kinesis, LARGEST_KINESIS_RECORD, MAX_FIREHOSE_RECORD, MaxRate},
     flow::Delivery,
     record::key,
 };
@@ -53,7 +53,7 @@ fn kinesis(r: &mut Reader<'_>, value: &Value<'_>, defaults: &Aws, flow: Flow<'_>
     let stream = stream(r, &map, &KINESIS);
     let aws = of_service(r, &map, defaults);
     let key = map.get("partition_key").and_then(|value| partition_key(r, &value, flow));
-    let aggregate = map.get("aggregate").and_then(|value| aggregate(r, &value, Aggregate::KPL, MAX_KINESIS_RECORD));
+    let aggregate = map.get("aggregate").and_then(|value| aggregate(r, &value, Aggregate::KPL, LARGEST_KINESIS_RECORD));
     let keeps_order = keeps_order(r, &map, key.as_ref());
     consumers(r, &map, aggregate.is_some());
     let (partition_key, max_in_flight, max_rate) =
@@ -333,7 +333,7 @@ mod tests {
         insta::assert_snapshot!(bad("kinesis: { stream: a, partition_key: { template: '${fields.user}' } }"), @"a.yaml:6:56: flows[0].destination.kinesis.partition_key.template: names a field, but no step of `process` finds any; add one, like `- parse: json`");
         insta::assert_snapshot!(bad("kinesis: { stream: a, partition_key: {} }"), @"a.yaml:6:44: flows[0].destination.kinesis.partition_key: names no single source of keys; write exactly one of field, template and constant");
         insta::assert_snapshot!(bad("kinesis: { stream: a, partition_key: { field: a, constant: b } }"), @"a.yaml:6:44: flows[0].destination.kinesis.partition_key: names no single source of keys; write exactly one of field, template and constant");
-        insta::assert_snapshot!(bad("kinesis: { stream: a, aggregate: { max_bytes: 2MiB } }"), @r#"a.yaml:6:53: flows[0].destination.kinesis.aggregate.max_bytes: "2MiB" is out of range; it must be 1B to 1MiB"#);
+        insta::assert_snapshot!(bad("kinesis: { stream: a, aggregate: { max_bytes: 11MiB } }"), @r#"a.yaml:6:53: flows[0].destination.kinesis.aggregate.max_bytes: "11MiB" is out of range; it must be 1B to 10MiB"#);
         insta::assert_snapshot!(bad("kinesis: { stream: a, order: per_key }"), @"a.yaml:6:36: flows[0].destination.kinesis.order: needs keys to keep the order of, and random ones are all different; write a `partition_key` with a field, a template or a constant, or remove the key");
         insta::assert_snapshot!(bad("kinesis: { stream: a, order: per_shard }"), @r#"a.yaml:6:36: flows[0].destination.kinesis.order: "per_shard" is not known; write none or per_key"#);
         insta::assert_snapshot!(bad("kinesis: { stream: a, consumers: [kcl, spark] }"), @r#"a.yaml:6:46: flows[0].destination.kinesis.consumers[1]: "spark" is not known; write kcl or firehose or beam or flink_legacy or flink or lambda or sdk or pinot or fluentd or logstash"#);

@@ -39,6 +39,11 @@ pub trait Sink: Send + Sync + 'static {
         false
     }
 
+    /// Most bytes of a record, its partition key included.
+    fn max_record(&self) -> usize {
+        usize::MAX
+    }
+
     /// The most that it is sent.
     fn max_rate(&self) -> MaxRate {
         MaxRate::default()

@@ -62,7 +62,6 @@ impl Service for DeliveryStream {
     type Client = Client;
     type Error = PutRecordBatchError;
     const ACTION: &'static str = "firehose:PutRecordBatch";
-    const MAX_RECORD: usize = MAX_FIREHOSE_RECORD;
     const BILLING: Billing = Billing { unit: 5 << 10, rounded_to: 5 << 10 };
 
     fn client(config: &SdkConfig, _: Option<&ServiceClock>) -> Client {
@@ -71,6 +70,10 @@ impl Service for DeliveryStream {
 
     fn stream(&self) -> &str {
         &self.given
+    }
+
+    fn max_record(&self) -> usize {
+        MAX_FIREHOSE_RECORD
     }
 
     fn region(&self) -> Option<&str> {

@@ -46,8 +46,12 @@ impl KinesisSink {
         let routing = Routing { aggregates: options.aggregate.is_some(), ids: once.is_some() };
         let stream = Stream::new(&options.stream, routing);
         let stream = Stream { keeps_order: options.keeps_order, once, shards, ..stream };
-        let sink = Self::new(stream, &options.aws, options.max_in_flight, options.max_rate).await?;
+        let mut sink = Self::new(stream, &options.aws, options.max_in_flight, options.max_rate).await?;
         read::check(&sink).await?;
+        if let Some(wanted) = options.aggregate.map(|joined| joined.max_bytes).filter(|most| *most > MAX_KINESIS_RECORD)
+        {
+            sink.service_mut().max_record = read::max_record(&sink, wanted).await;
+        }
         Ok(sink)
     }
 }
@@ -61,6 +65,8 @@ pub struct Stream {
     /// The stream is read back.
     once: Option<ExactlyOnce>,
     shards: Arc<Shards>,
+    /// Most bytes of one record, its partition key included.
+    max_record: usize,
     /// The end of every body: `],"StreamName":"..."}`.
     tail: Vec<u8>,
     /// Takes the place of the records until the body is put in.
@@ -78,6 +84,7 @@ impl Stream {
             keeps_order: false,
             once: None,
             shards: Arc::default(),
+            max_record: MAX_KINESIS_RECORD,
             tail: format!("],\"{member}\":{value}}}").into_bytes(),
             placeholder: placeholder.expect("data and key are set"),
         }
@@ -149,7 +156,6 @@ impl Service for Stream {
     type Client = Client;
     type Error = PutRecordsError;
     const ACTION: &'static str = "kinesis:PutRecords";
-    const MAX_RECORD: usize = MAX_KINESIS_RECORD;
     /// A provisioned stream bills units, one on demand bytes.
     const BILLING: Billing = Billing { unit: 25 << 10, rounded_to: 1 << 10 };
 
@@ -164,6 +170,10 @@ impl Service for Stream {
 
     fn stream(&self) -> &str {
         &self.name_or_arn
+    }
+
+    fn max_record(&self) -> usize {
+        self.max_record
     }
 
     fn region(&self) -> Option<&str> {

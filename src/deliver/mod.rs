@@ -181,6 +181,15 @@ impl Destination {
         }
     }
 
+    /// The stream takes records of at most so many bytes: none is joined to more.
+    pub fn limit_records(&mut self, most: usize) {
+        if let Self::Kinesis(kinesis) = self
+            && let Some(aggregate) = &mut kinesis.aggregate
+        {
+            aggregate.max_bytes = aggregate.max_bytes.min(most);
+        }
+    }
+
     /// What metrics call it: the kind, and the stream's name, also where an ARN was given. None for standard output.
     #[must_use]
     pub fn label(&self) -> Option<(&'static str, &str)> {
@@ -223,6 +232,9 @@ impl PartitionKey {
 
 /// Most bytes of one record, its partition key included, that a stream with the default limit takes.
 pub const MAX_KINESIS_RECORD: usize = 1 << 20;
+
+/// The same of a stream whose limit was raised as far as it goes.
+pub const LARGEST_KINESIS_RECORD: usize = 10 << 20;
 
 /// Most bytes of one record that Firehose takes.
 pub const MAX_FIREHOSE_RECORD: usize = 1_000 << 10;

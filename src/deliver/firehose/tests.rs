@@ -82,5 +82,5 @@ fn failed_records_are_named_by_their_place_in_the_request() {
 
 #[test]
 fn a_record_is_as_long_as_the_service_takes() {
-    assert_eq!(DeliveryStream::MAX_RECORD, 1_024_000);
+    assert_eq!(DeliveryStream::new(ARN).max_record(), 1_024_000);
 }

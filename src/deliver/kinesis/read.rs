@@ -25,7 +25,7 @@ use super::{KinesisSink, Stream, is_arn};
 use crate::{
     aws::StartError,
     deliver::{
-        ServiceClock,
+        MAX_KINESIS_RECORD, ServiceClock,
         courier::Sink as _,
         errors::Failure,
         kpl,
@@ -91,6 +91,28 @@ async fn allowed(sink: &KinesisSink, ask: &Ask) -> Result<Told, StartError> {
         }
         told => Ok(told),
     }
+}
+
+/// Most bytes of a record that the stream takes, asked for once; no more than are wanted.
+pub(super) async fn max_record(sink: &KinesisSink, wanted: usize) -> usize {
+    let (client, stream) = (sink.client().await, &sink.service().name_or_arn);
+    let request = client.describe_stream_summary();
+    let request = if is_arn(stream) { request.stream_arn(stream) } else { request.stream_name(stream) };
+    let answer = tokio::time::timeout(PATIENCE, request.send()).await;
+    let summary = answer.ok().and_then(Result::ok).and_then(|answer| answer.stream_description_summary);
+    let limit = summary.and_then(|summary| usize::try_from(summary.max_record_size_in_kib?).ok()).map(|kib| kib << 10);
+    let takes = limit.unwrap_or(MAX_KINESIS_RECORD).min(wanted);
+    if takes < wanted {
+        let known = limit.is_some();
+        tracing::warn!(
+            stream,
+            wanted,
+            takes,
+            known,
+            "records are joined to less than `aggregate` allows: raise the stream's limit (UpdateMaxRecordSize), and allow kinesis:DescribeStreamSummary"
+        );
+    }
+    takes
 }
 
 /// Makes one call.

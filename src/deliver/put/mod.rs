@@ -50,8 +50,6 @@ pub trait Service: std::fmt::Debug + Send + Sync + 'static {
     /// The permission that a request needs.
     const ACTION: &'static str;
 
-    /// Most bytes of one record, its partition key included.
-    const MAX_RECORD: usize;
     const BILLING: Billing;
 
     /// `clock`: to be told the time by every answer.
@@ -59,6 +57,9 @@ pub trait Service: std::fmt::Debug + Send + Sync + 'static {
 
     /// Name or ARN, for people.
     fn stream(&self) -> &str;
+
+    /// Most bytes of one record, its partition key included.
+    fn max_record(&self) -> usize;
 
     /// The region that an ARN names.
     fn region(&self) -> Option<&str>;
@@ -150,11 +151,14 @@ impl<S: Service> Put<S> {
         &self.service
     }
 
+    pub(super) fn service_mut(&mut self) -> &mut S {
+        &mut self.service
+    }
+
     fn asked<'a>(&'a self, action: &'a str, region: &'a str) -> Asked<'a> {
         Asked { action, stream: self.service.stream(), region, role: self.aws.role_arn.as_deref() }
     }
 
-    #[cfg(test)]
     pub(super) async fn client(&self) -> S::Client {
         self.connection().await.client
     }
@@ -207,6 +211,10 @@ impl<S: Service> Sink for Put<S> {
         Some(S::BILLING)
     }
 
+    fn max_record(&self) -> usize {
+        self.service.max_record()
+    }
+
     fn max_rate(&self) -> MaxRate {
         self.max_rate
     }
@@ -229,7 +237,7 @@ impl<S: Service> Sink for Put<S> {
     }
 
     async fn send(&self, batch: &Batch, which: &[u32]) -> Reply {
-        let oversize = oversize(batch, which, S::MAX_RECORD);
+        let oversize = oversize(batch, which, self.service.max_record());
         debug_assert!(oversize.is_none(), "the flow keeps to the destination's limits");
         match oversize {
             Some(reply) => reply,

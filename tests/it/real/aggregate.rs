@@ -11,6 +11,8 @@ use crate::support::{
     agent::Agent,
     consumer,
     faults::{Fault, Kinesis},
+    kpl,
+    reading::Read,
     site::{Site, Yaml},
     stand_in::StandIn,
     tally::{assert_all_once, assert_exactly},
@@ -125,4 +127,29 @@ fn an_aggregate_that_is_refused_for_good_is_one_dead_letter_of_its_lines() {
         assert!(first.data.starts_with(b"\xf3\x89\x9a\xc2") && first.data.windows(6).any(|w| w == b"three\n"));
         assert_eq!(last.data, b"seven\n");
     });
+}
+
+#[test]
+fn records_are_joined_to_what_the_stream_takes_and_no_more() {
+    for (limit, denied, expected) in [(Some(3), false, 3 << 20), (None, false, 1 << 20), (Some(3), true, 1 << 20)] {
+        let (site, kinesis) = (Site::new(), Kinesis::start());
+        if let Some(limit) = limit {
+            kinesis.max_record_kib(limit << 10);
+        }
+        if denied {
+            kinesis.reading(|_, _| Read::DENIED);
+        }
+        let yaml = Yaml::new("app.log", &kinesis.url()).destination("kinesis: { stream: logs, aggregate: 5MiB }");
+        site.configure(&yaml.batch("{ max_age: 5s }"));
+        Writer::new(&site.log("app.log"), "l").lines(60_000);
+        Agent::once(&site, SOON);
+        kinesis.see(|l| {
+            assert!(l.violations.is_empty(), "{:?}", l.violations);
+            let sizes = l.accepted.iter().map(|a| a.data.len() + a.partition_key.len());
+            let largest = sizes.max().expect("records");
+            assert!((expected * 9 / 10..=expected).contains(&largest), "{largest} of {expected}");
+            let lines: Vec<Vec<u8>> = l.accepted.iter().flat_map(|a| kpl::opened(&a.data)).collect();
+            assert_all_once(&lines, "l", 60_000, 0);
+        });
+    }
 }
