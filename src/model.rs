@@ -138,6 +138,9 @@ pub struct Doubt {
     pub span: Span,
     /// None of them was sent before: nanoseconds since 1970, by the destination's clock.
     pub since: i64,
+    /// The machine was started anew since, so that the file may have lost bytes that were sent, and hold others in their place;
+    /// or the configuration is another, so that its bytes may give other records.
+    pub changed: bool,
 }
 
 /// A record that the destination was found to hold.
@@ -146,6 +149,14 @@ pub struct Landed {
     pub id: RecordId,
     /// It holds only those records of its span whose keys are of this slot; `None`: all of them.
     pub slot: Option<Slot>,
+    /// [`content_hash`] of what it holds.
+    pub hash: u64,
+}
+
+/// Tells whether two records hold the same: XXH3 of the records of files in them, end to end.
+#[must_use]
+pub fn content_hash(data: &[u8]) -> u64 {
+    xxhash_rust::xxh3::xxh3_64(data)
 }
 
 /// Bytes of a generation that are about to be sent: what must be durable before they are, where nothing may repeat.

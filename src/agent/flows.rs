@@ -27,6 +27,7 @@ use crate::{
         engine::{Engine, Parts, journal_path},
         machine::Settings,
     },
+    model::content_hash,
     record::ec2,
     source::{
         fs::Disk,
@@ -96,7 +97,7 @@ impl Flows {
         let mut ready: Vec<Prepared> = Vec::new();
         let mut shards = Streams::default();
         for options in config.flows {
-            let journal = open_journal(&state_dir, &options.name)?;
+            let journal = open_journal(&state_dir, &options)?;
             let (name, state_dir, host) = (options.name.clone(), state_dir.clone(), host.clone());
             let prepared = match options.destination.clone() {
                 Destination::Stdout => Ok(prepare(options, journal, state_dir, mode, host, StdoutSink)),
@@ -164,8 +165,9 @@ impl Flows {
     }
 }
 
-fn open_journal(state_dir: &Path, flow: &str) -> anyhow::Result<Opened<DiskStorage>> {
-    let opened = Journal::open(DiskStorage::new(journal_path(state_dir, flow)), flow)?;
+fn open_journal(state_dir: &Path, options: &flow::Options) -> anyhow::Result<Opened<DiskStorage>> {
+    let flow = &options.name;
+    let opened = Journal::open(DiskStorage::new(journal_path(state_dir, flow)), flow, epoch(options))?;
     if opened.torn > 0 {
         tracing::warn!(
             flow,
@@ -174,6 +176,14 @@ fn open_journal(state_dir: &Path, flow: &str) -> anyhow::Result<Opened<DiskStora
         );
     }
     Ok(opened)
+}
+
+/// Tells this start of the machine, and what the configuration makes of lines, from others. Where the kernel does not say,
+/// each start of the agent counts as one of the machine.
+fn epoch(options: &flow::Options) -> u64 {
+    let boot = std::fs::read("/proc/sys/kernel/random/boot_id");
+    let boot = boot.map_or_else(|_| fastrand::u64(..), |id| content_hash(&id));
+    content_hash(&[boot.to_le_bytes(), options.digest.to_le_bytes()].concat())
 }
 
 /// What starts a flow, once all the others are found to be startable too.

@@ -42,6 +42,8 @@ struct Counts {
     mismatched: u64,
     dead_lettered: u64,
     throttled: u64,
+    found: u64,
+    reads: u64,
 }
 
 impl Counts {
@@ -57,6 +59,8 @@ impl Counts {
             mismatched: counters.mismatched.get(),
             dead_lettered: counters.dead_lettered.get(),
             throttled: counters.throttled.get(),
+            found: counters.found.get(),
+            reads: counters.reads.get(),
         }
     }
 
@@ -72,6 +76,8 @@ impl Counts {
             mismatched: self.mismatched - before.mismatched,
             dead_lettered: self.dead_lettered - before.dead_lettered,
             throttled: self.throttled - before.throttled,
+            found: self.found - before.found,
+            reads: self.reads - before.reads,
         }
     }
 }
@@ -91,6 +97,8 @@ macro_rules! line {
             mismatched = $counts.mismatched,
             dead_lettered = $counts.dead_lettered,
             throttled = $counts.throttled,
+            found = $counts.found,
+            reads = $counts.reads,
             behind_bytes = $flow.status.behind(),
             files = $flow.status.files(),
             $message

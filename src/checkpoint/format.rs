@@ -41,6 +41,8 @@ pub struct ReservedLine {
     pub limit: u64,
     /// Nanoseconds since 1970, by the destination's clock.
     pub at: i64,
+    /// Tells the start of the machine and the configuration that it was made under from others.
+    pub epoch: u64,
 }
 
 /// See [`Place`].
@@ -141,18 +143,18 @@ impl Line {
 
     /// The line for bytes that are about to be sent.
     #[must_use]
-    pub fn reserved(reservation: &Reservation, at: i64) -> Self {
+    pub fn reserved(reservation: &Reservation, at: i64, epoch: u64) -> Self {
         let Reservation { generation, from, limit } = *reservation;
-        Self::Reserved(ReservedLine { generation: generation.to_string(), from, limit, at })
+        Self::Reserved(ReservedLine { generation: generation.to_string(), from, limit, at, epoch })
     }
 }
 
 impl ReservedLine {
-    /// What the line says, and its time. `None`: it says nothing sensible.
+    /// What the line says. `None`: it says nothing sensible.
     #[must_use]
-    pub fn reservation(&self) -> Option<(Reservation, i64)> {
+    pub fn reservation(&self) -> Option<Reservation> {
         let generation = self.generation.parse().ok()?;
-        Some((Reservation { generation, from: self.from, limit: self.limit }, self.at))
+        Some(Reservation { generation, from: self.from, limit: self.limit })
     }
 }
 

@@ -59,11 +59,11 @@ pub struct Contents {
 }
 
 impl Contents {
-    /// What may have been sent and is not acked.
+    /// What may have been sent and is not acked, as seen under this start and configuration.
     #[must_use]
-    pub fn doubts(&self) -> Vec<Doubt> {
+    pub fn doubts(&self, epoch: u64) -> Vec<Doubt> {
         let doubt = |(generation, reserved): (&Generation, &Reserved)| {
-            reserved.doubt(*generation, self.places.get(generation)?.acked)
+            reserved.doubt(*generation, self.places.get(generation)?.acked, epoch)
         };
         self.reserved.iter().filter_map(doubt).collect()
     }
@@ -73,8 +73,8 @@ impl Contents {
         for place in self.places.values() {
             bytes.extend_from_slice(&format::line(&Line::from(place)));
             let reserved = self.reserved.get(&place.generation);
-            for (reservation, at) in reserved.into_iter().flat_map(|reserved| reserved.lines(place.generation)) {
-                bytes.extend_from_slice(&format::line(&Line::reserved(&reservation, at)));
+            for line in reserved.into_iter().flat_map(|reserved| reserved.lines(place.generation)) {
+                bytes.extend_from_slice(&format::line(&line));
             }
         }
     }
@@ -85,6 +85,7 @@ impl Contents {
 pub struct Journal<S> {
     storage: S,
     flow: String,
+    epoch: u64,
     contents: Contents,
     /// Lines not yet written.
     buffer: Vec<u8>,
@@ -95,8 +96,9 @@ pub struct Journal<S> {
 }
 
 impl<S: Storage> Journal<S> {
-    /// Reads what is there; changes nothing.
-    pub fn open(mut storage: S, flow: &str) -> Result<Opened<S>, OpenError> {
+    /// Reads what is there; changes nothing. `epoch` tells this start of the machine and this configuration from others;
+    /// whoever only looks may give any.
+    pub fn open(mut storage: S, flow: &str, epoch: u64) -> Result<Opened<S>, OpenError> {
         let path = storage.name().to_owned();
         let bytes = storage.read().map_err(|error| OpenError::Unreadable { path: path.clone(), error })?;
         let first = bytes.is_none();
@@ -107,10 +109,11 @@ impl<S: Storage> Journal<S> {
         };
         contents.reserved.values_mut().for_each(Reserved::restarted);
         let places = (!first).then(|| contents.places.values().cloned().collect());
-        let doubts = contents.doubts();
+        let doubts = contents.doubts(epoch);
         let journal = Self {
             storage,
             flow: flow.to_owned(),
+            epoch,
             contents,
             buffer: Vec::new(),
             // Whatever was read is written anew once, so that a torn tail never has good lines behind it.
@@ -153,8 +156,8 @@ impl<S: Storage> Journal<S> {
             return;
         }
         let reserved = self.contents.reserved.entry(reservation.generation).or_default();
-        if let Some(new) = reserved.add(reservation, at) {
-            self.buffer.extend_from_slice(&format::line(&Line::reserved(&new, at)));
+        if let Some(new) = reserved.add(reservation, at, self.epoch) {
+            self.buffer.extend_from_slice(&format::line(&Line::reserved(&new, at, self.epoch)));
         }
     }
 
@@ -297,9 +300,9 @@ fn apply(contents: &mut Contents, line: Line) -> Option<()> {
             reserved.remove(&generation);
         }
         Line::Reserved(line) => {
-            let (reservation, at) = line.reservation()?;
+            let reservation = line.reservation()?;
             if places.contains_key(&reservation.generation) {
-                reserved.entry(reservation.generation).or_default().replay(reservation, at);
+                reserved.entry(reservation.generation).or_default().replay(reservation, line.at, line.epoch);
             }
         }
         Line::Released { generation } => {

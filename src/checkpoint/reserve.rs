@@ -1,6 +1,7 @@
 //! How far one generation may have been sent beyond what is acked, and since when. Knows no file and no disk.
 //! Invariant: a byte at or behind `limit` was never sent, and one at or behind an offset of `since` not before its time.
 
+use super::format::Line;
 use crate::model::{Doubt, Generation, Reservation, Span};
 
 /// Times that are kept of one generation. Beyond, the newest is left out: older ones hold for its bytes, too.
@@ -10,25 +11,34 @@ const MOST_TIMES: usize = 64;
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Reserved {
     limit: u64,
-    /// (offset, time): offsets rise, times do not fall.
-    since: Vec<(u64, i64)>,
+    /// Offsets rise, times do not fall.
+    since: Vec<Since>,
     /// Bytes below may have been sent by an earlier run, so that a new time says nothing of them.
     floor: u64,
 }
 
+/// From which offset on bytes were not sent before which time, and under which start of the machine and configuration that
+/// was said.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Since {
+    from: u64,
+    at: i64,
+    epoch: u64,
+}
+
 impl Reserved {
     /// Takes a reservation made at this time. Returns it as it holds for all runs, if it says anything new.
-    pub fn add(&mut self, reservation: Reservation, at: i64) -> Option<Reservation> {
+    pub fn add(&mut self, reservation: Reservation, at: i64, epoch: u64) -> Option<Reservation> {
         let from = reservation.from.max(self.floor);
         let limit = reservation.limit.max(self.limit);
         // A clock that was set back: what was said of later times held by a clock that was ahead.
-        let back = self.since.iter().any(|(_, time)| *time > at);
-        self.since.iter_mut().for_each(|(_, time)| *time = at.min(*time));
+        let back = self.since.iter().any(|since| since.at > at);
+        self.since.iter_mut().for_each(|since| since.at = at.min(since.at));
         let newer = from < limit
             && self.since.len() < MOST_TIMES
-            && self.since.last().is_none_or(|(offset, time)| from > *offset && at > *time);
+            && self.since.last().is_none_or(|last| from > last.from && at > last.at);
         if newer {
-            self.since.push((from, at));
+            self.since.push(Since { from, at, epoch });
         } else if limit == self.limit && !back {
             return None;
         }
@@ -37,14 +47,14 @@ impl Reserved {
     }
 
     /// The same, as read from the journal of an earlier run.
-    pub(super) fn replay(&mut self, reservation: Reservation, at: i64) {
+    pub(super) fn replay(&mut self, reservation: Reservation, at: i64, epoch: u64) {
         self.floor = 0;
-        self.add(reservation, at);
+        self.add(reservation, at, epoch);
     }
 
     /// Every byte before `offset` has settled. False: nothing is reserved behind it.
     pub fn acked(&mut self, offset: u64) -> bool {
-        let passed = self.since.partition_point(|(from, _)| *from <= offset);
+        let passed = self.since.partition_point(|since| since.from <= offset);
         self.since.drain(..passed.saturating_sub(1));
         offset < self.limit
     }
@@ -54,17 +64,20 @@ impl Reserved {
         self.floor = self.limit;
     }
 
-    /// What may have been sent behind `acked`, if anything.
-    pub fn doubt(&self, generation: Generation, acked: u64) -> Option<Doubt> {
+    /// What may have been sent behind `acked`, if anything, as seen under this start and configuration.
+    pub fn doubt(&self, generation: Generation, acked: u64, epoch: u64) -> Option<Doubt> {
         let span = Span { start: acked, end: self.limit };
+        let first = self.since.partition_point(|since| since.from <= acked).saturating_sub(1);
         // Should the first time be of later bytes, it is still the earliest that is known.
-        let since = self.since.iter().rev().find(|(from, _)| *from <= acked).or(self.since.first())?.1;
-        (span.start < span.end).then_some(Doubt { generation, span, since })
+        let since = self.since.get(first)?.at;
+        let changed = self.since[first..].iter().any(|since| since.epoch != epoch);
+        (span.start < span.end).then_some(Doubt { generation, span, since, changed })
     }
 
     /// The reservations that a journal written anew begins with.
-    pub(super) fn lines(&self, generation: Generation) -> impl Iterator<Item = (Reservation, i64)> {
-        self.since.iter().map(move |(from, at)| (Reservation { generation, from: *from, limit: self.limit }, *at))
+    pub(super) fn lines(&self, generation: Generation) -> impl Iterator<Item = Line> {
+        let reservation = move |from| Reservation { generation, from, limit: self.limit };
+        self.since.iter().map(move |Since { from, at, epoch }| Line::reserved(&reservation(*from), *at, *epoch))
     }
 }
 
@@ -79,16 +92,16 @@ mod tests {
     }
 
     fn doubt(reserved: &Reserved, acked: u64) -> Option<(u64, i64)> {
-        reserved.doubt(Generation(1), acked).map(|doubt| (doubt.span.end, doubt.since))
+        reserved.doubt(Generation(1), acked, 1).map(|doubt| (doubt.span.end, doubt.since))
     }
 
     #[test]
     fn what_was_reserved_is_in_doubt_since_it_could_be_sent() {
         let mut reserved = Reserved::default();
         assert_eq!(doubt(&reserved, 0), None);
-        reserved.add(reservation(0, 100), 10);
-        reserved.add(reservation(40, 100), 20);
-        reserved.add(reservation(90, 190), 30);
+        reserved.add(reservation(0, 100), 10, 1);
+        reserved.add(reservation(40, 100), 20, 1);
+        reserved.add(reservation(90, 190), 30, 1);
         assert_eq!([0, 39, 40, 90, 189, 190].map(|acked| doubt(&reserved, acked)), {
             let at = |time| Some((190, time));
             [at(10), at(10), at(20), at(30), at(30), None]
@@ -101,12 +114,22 @@ mod tests {
     #[test]
     fn a_new_run_does_not_make_the_bytes_of_an_earlier_one_younger() {
         let mut reserved = Reserved::default();
-        reserved.add(reservation(0, 100), 10);
+        reserved.add(reservation(0, 100), 10, 1);
         reserved.restarted();
-        assert_eq!(reserved.add(reservation(0, 100), 50), None);
-        reserved.add(reservation(20, 150), 60);
+        assert_eq!(reserved.add(reservation(0, 100), 50, 1), None);
+        reserved.add(reservation(20, 150), 60, 1);
         assert_eq!((doubt(&reserved, 0), doubt(&reserved, 99)), (Some((150, 10)), Some((150, 10))));
         assert_eq!(doubt(&reserved, 100), Some((150, 60)));
+    }
+
+    #[test]
+    fn what_was_sent_before_the_machine_started_anew_is_known_until_it_is_acked() {
+        let mut reserved = Reserved::default();
+        reserved.add(reservation(0, 100), 10, 1);
+        reserved.restarted();
+        reserved.add(reservation(100, 200), 20, 2);
+        let changed = |acked, epoch| reserved.doubt(Generation(1), acked, epoch).expect("in doubt").changed;
+        assert_eq!([changed(0, 2), changed(99, 2), changed(100, 2), changed(100, 3)], [true, true, false, true]);
     }
 
     proptest! {
@@ -128,8 +151,8 @@ mod tests {
                         let from = next;
                         next += by;
                         // A new run says what it sends first, as one whose clock was set back does.
-                        if step == 0 || next > reserved.limit || reserved.since.iter().any(|(_, at)| *at > time) {
-                            reserved.add(reservation(from, next.max(reserved.limit) + by), time);
+                        if step == 0 || next > reserved.limit || reserved.since.iter().any(|since| since.at > time) {
+                            reserved.add(reservation(from, next.max(reserved.limit) + by), time, 1);
                         }
                         while (sent.len() as u64) < next {
                             sent.push(time);
@@ -141,8 +164,9 @@ mod tests {
                     }
                     3 => {
                         let mut anew = Reserved::default();
-                        for (reservation, at) in reserved.lines(Generation(1)) {
-                            anew.replay(reservation, at);
+                        for line in reserved.lines(Generation(1)) {
+                            let Line::Reserved(line) = line else { panic!("{line:?}") };
+                            anew.replay(line.reservation().expect("a reservation"), line.at, line.epoch);
                         }
                         anew.floor = reserved.floor;
                         reserved = anew;

@@ -49,7 +49,7 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
     let mut rows = Vec::new();
     let mut code = EXIT_OK;
     for flow in &config.flows {
-        match Journal::open(DiskStorage::new(journal_path(&config.state_dir, &flow.name)), &flow.name) {
+        match Journal::open(DiskStorage::new(journal_path(&config.state_dir, &flow.name)), &flow.name, 0) {
             Ok(opened) => rows.extend(opened.places.unwrap_or_default().iter().map(|p| row(&flow.name, p))),
             Err(error) => {
                 eprintln!("{error}");

@@ -13,6 +13,7 @@ use crate::{
     aws::Aws,
     deliver::Destination,
     flow::{Limits, Options},
+    model::content_hash,
     record::pipeline::Pipeline,
 };
 
@@ -52,7 +53,8 @@ fn options_of(r: &mut Reader<'_>, map: &Map<'_>, name: String, aws: &Aws) -> Opt
         delivery::check(r, &written, delivery, destination, &framing, changing_keys);
     }
     let pipeline = Pipeline::new(steps).with_key(key.flatten());
-    Some(Options { name, source, framing, pipeline, destination: destination?, limits, delivery })
+    let digest = digest(map);
+    Some(Options { name, source, framing, pipeline, destination: destination?, limits, delivery, digest })
 }
 
 fn name(text: &str) -> Result<String, String> {
@@ -61,6 +63,15 @@ fn name(text: &str) -> Result<String, String> {
         return Ok(text.to_owned());
     }
     Err("is no name of a flow; it has 1 to 128 characters, none of them a control character".to_owned())
+}
+
+/// Of all that decides what becomes of a line, as it is written.
+fn digest(flow: &Map<'_>) -> u64 {
+    let mut text = String::new();
+    for value in ["source", "process", "destination"].into_iter().filter_map(|key| flow.get(key)) {
+        value.node.write(&mut text);
+    }
+    content_hash(text.as_bytes())
 }
 
 const BATCH_BYTES: usize = 5 << 20;

@@ -30,6 +30,31 @@ pub(super) enum Kind {
     Null,
 }
 
+impl Node {
+    /// Appends what is written, without places, comments and styles: equal texts mean the same.
+    pub(super) fn write(&self, out: &mut String) {
+        match &self.kind {
+            Kind::Map(entries) => {
+                out.push('{');
+                for (key, value) in entries.iter() {
+                    out.push_str(&key.name);
+                    out.push('\0');
+                    value.write(out);
+                }
+                out.push('}');
+            }
+            Kind::Seq(items) => {
+                out.push('[');
+                items.iter().for_each(|item| item.write(out));
+                out.push(']');
+            }
+            Kind::Scalar(text) => out.push_str(text),
+            Kind::Null => {}
+        }
+        out.push('\0');
+    }
+}
+
 #[derive(Clone, Debug)]
 pub(super) struct Key {
     pub(super) name: Rc<str>,

@@ -41,6 +41,14 @@ impl ServiceClock {
         self.known().unwrap_or(self.start.wall).saturating_add(self.elapsed(then))
     }
 
+    /// A time that it is not before then for the destination, give or take [`MARGIN`]: for what is written down, and read
+    /// when more may be known of the clock.
+    #[must_use]
+    pub fn not_before(&self, then: Instant) -> i64 {
+        let unknown = if self.known().is_some() { Duration::ZERO } else { MARGIN_WITHOUT_CLOCK };
+        self.at(then).saturating_sub(i64::try_from(unknown.as_nanos()).unwrap_or(i64::MAX))
+    }
+
     /// How much earlier by this clock something may seem to have arrived than it was sent.
     #[must_use]
     pub fn margin(&self) -> Duration {
@@ -67,9 +75,9 @@ mod tests {
         let after = |minutes: u64| start + Duration::from_mins(minutes);
         let clock = ServiceClock::new(Now { mono: after(10), wall: 110 * minute });
         assert_eq!((clock.at(after(12)), clock.at(after(9))), (112 * minute, 109 * minute));
-        assert_eq!(clock.margin(), MARGIN_WITHOUT_CLOCK);
+        assert_eq!((clock.margin(), clock.not_before(after(12))), (MARGIN_WITHOUT_CLOCK, 97 * minute));
         clock.clone().learn(103 * minute, after(13));
         assert_eq!((clock.at(after(20)), clock.at(after(9))), (110 * minute, 99 * minute));
-        assert_eq!(clock.margin(), MARGIN);
+        assert_eq!((clock.margin(), clock.not_before(after(20))), (MARGIN, 110 * minute));
     }
 }

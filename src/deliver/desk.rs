@@ -57,6 +57,8 @@ struct Entry {
     unwritten: u32,
     /// When the first of its records that are in doubt was sent.
     doubtful: Option<Instant>,
+    /// The flow was told that some of it waits for a busy shard.
+    delayed: bool,
 }
 
 /// What a batch waits for.
@@ -122,12 +124,10 @@ impl Throttle {
         if !self.shards.is_busy() {
             return (None, true);
         }
-        let batch = Arc::clone(job.batch());
-        let wanted = |index: &u32| {
-            let index = *index as usize;
-            Wanted { hash: self.routing.hash(&batch, index), size: batch.records[index].size }
-        };
-        let wanted: Vec<Wanted> = job.attempt().iter().map(wanted).collect();
+        let sizes = job.attempt().iter().map(|index| job.batch().records[*index as usize].size);
+        let sizes: Vec<u32> = sizes.collect();
+        let hashes = job.hashes(|batch, index| self.routing.hash(batch, index));
+        let wanted: Vec<Wanted> = hashes.zip(sizes).map(|(hash, size)| Wanted { hash, size }).collect();
         let (admitted, again) = self.shards.admit(self.member, &wanted, now);
         (again, again.is_none() || job.keep(|place, _| admitted[place]))
     }
@@ -163,11 +163,12 @@ impl Desk {
     pub(super) fn accept(&mut self, batch: Batch, now: Instant) {
         let id = batch.id;
         let job = if self.doubts.is_some() { Job::exactly_once(batch) } else { Job::new(batch) };
+        let job = job.in_order(self.lanes.is_some());
         let first = job.first();
         if let Some(lanes) = &mut self.lanes {
             lanes.left(id, job.slots());
         }
-        let known = self.jobs.insert(id, Entry { job, again: false, unwritten: 0, doubtful: None });
+        let known = self.jobs.insert(id, Entry { job, again: false, unwritten: 0, doubtful: None, delayed: false });
         assert!(known.is_none(), "batch ids are never reused within a run");
         self.place(id, first, now);
     }
@@ -209,7 +210,8 @@ impl Desk {
     fn pop_ready(&mut self, now: Instant) -> Option<BatchId> {
         loop {
             let id = self.ready.pop_first()?;
-            let job = &mut self.jobs.get_mut(&id).expect("a batch that is ready is known").job;
+            let Entry { job, delayed, .. } = self.jobs.get_mut(&id).expect("a batch that is ready is known");
+            job.gather();
             if let Some(lanes) = &self.lanes
                 && !job.narrow(|slot| lanes.is_first(slot, id))
             {
@@ -219,7 +221,9 @@ impl Desk {
             let Some(throttle) = &self.throttle else { return Some(id) };
             let (again, any) = throttle.narrow(job, now);
             if let Some(again) = again {
-                self.news.push_back(Work::Delayed(id));
+                if !std::mem::replace(delayed, true) {
+                    self.news.push_back(Work::Delayed(id));
+                }
                 if !any {
                     self.waiting.insert((again, id), Wait::Send(Class::Throttled));
                     continue;
@@ -267,13 +271,13 @@ impl Desk {
     pub(super) fn told(&mut self, ask: &Ask, told: Told, now: Instant) -> Option<(usize, usize)> {
         let doubts = self.doubts.as_mut().expect("only doubts ask");
         let Outcome { found, batches, generations } = doubts.told(ask, told, now)?;
-        let ids: HashSet<RecordId> = found.iter().map(|landed| landed.id).collect();
+        let records: HashSet<(RecordId, u64)> = found.iter().map(|landed| (landed.id, landed.hash)).collect();
         let (searched, mut doubtful, mut absent) = (!batches.is_empty(), 0, 0);
         for id in batches {
             let entry = self.jobs.get_mut(&id).expect("a batch in doubt is known");
             entry.doubtful = None;
             doubtful += entry.job.in_doubt().len();
-            let next = entry.job.found(|id| ids.contains(&id));
+            let next = entry.job.found(|record| records.contains(&record));
             absent += entry.job.attempt().len();
             self.advance(id);
             self.place(id, next, now);
@@ -331,9 +335,9 @@ impl Desk {
             }
             Next::Doubt => {
                 let entry = &self.jobs[&id];
-                let ids = entry.job.in_doubt().iter().map(|index| entry.job.batch().record_id(*index as usize));
+                let records = entry.job.in_doubt().iter().map(|index| entry.job.record(*index));
                 let sent = entry.doubtful.expect("what is in doubt was sent");
-                self.doubts.as_mut().expect("delivery is exactly once").add(id, ids.collect(), sent, now);
+                self.doubts.as_mut().expect("delivery is exactly once").add(id, records.collect(), sent, now);
             }
             Next::Done => {
                 let job = &self.jobs[&id].job;

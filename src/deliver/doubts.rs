@@ -27,7 +27,7 @@ pub struct Doubts {
 /// Records of a batch that are in doubt.
 #[derive(Debug)]
 struct Batch {
-    ids: Vec<RecordId>,
+    records: Vec<(RecordId, u64)>,
     /// When the first of them was sent.
     sent: Instant,
     /// When the last request came to an end.
@@ -62,9 +62,9 @@ impl Doubts {
         self.left.extend(doubts.into_iter().map(|doubt| (doubt, now)));
     }
 
-    /// These records of a batch were sent between `sent` and now, and there is no telling whether they arrived.
-    pub fn add(&mut self, id: BatchId, ids: Vec<RecordId>, sent: Instant, now: Instant) {
-        self.batches.insert(id, Batch { ids, sent, ended: now });
+    /// These records of a batch, each with the hash of what it holds, were sent between `sent` and now, and there is no telling whether they arrived.
+    pub fn add(&mut self, id: BatchId, records: Vec<(RecordId, u64)>, sent: Instant, now: Instant) {
+        self.batches.insert(id, Batch { records, sent, ended: now });
     }
 
     /// The next question, if any. To be called until it has nothing.
@@ -88,22 +88,22 @@ impl Doubts {
     }
 
     fn begin(&mut self, now: Instant) {
-        let (clock, mut sought, mut until) = (&self.once.clock, Sought::default(), now);
-        let mut wait_for = |ended: Instant| until = until.max(ended + self.once.settle_wait);
-        let mut generations = Vec::new();
+        let (clock, mut sought) = (&self.once.clock, Sought::default());
+        let (mut last, mut generations) = (None, Vec::new());
         for (doubt, known) in self.left.drain(..) {
             sought.add(&doubt);
             generations.push(doubt.generation);
-            wait_for(known);
+            last = last.max(Some(known));
         }
         let batches = std::mem::take(&mut self.batches);
         for batch in batches.values() {
             let sent = clock.at(batch.sent);
-            batch.ids.iter().for_each(|id| sought.add_record(*id, sent));
-            wait_for(batch.ended);
+            batch.records.iter().for_each(|(id, hash)| sought.add_record(*id, *hash, sent));
+            last = last.max(Some(batch.ended));
         }
-        if !sought.is_empty() {
-            let search = Search::new(sought, clock.margin(), until, now, self.rng.fork());
+        if let Some(last) = last.filter(|_| !sought.is_empty()) {
+            let sent = (last, clock.at(last));
+            let search = Search::new(sought, clock.margin(), sent, self.once.settle_wait, now, self.rng.fork());
             self.search = Some(Under { search, batches: batches.into_keys().collect(), generations });
         }
     }

@@ -2,7 +2,7 @@
 //! Invariant: at any time every record is in exactly one of: accepted, refused, in doubt, or one group still to be sent.
 
 use super::errors::{Class, Failure};
-use crate::model::{Batch, RecordId, Slot};
+use crate::model::{Batch, RecordId, Slot, content_hash};
 use std::{collections::BTreeSet, sync::Arc};
 
 /// What the destination said to one request.
@@ -51,6 +51,12 @@ pub struct Job {
     groups: Vec<Vec<u32>>,
     /// May have been accepted. `None`: such records are sent again.
     doubt: Option<Vec<u32>>,
+    /// Nothing is sent past what is in doubt.
+    keeps_order: bool,
+    /// A group was halved: what is left of it is sent group by group.
+    halved: bool,
+    /// Where each record belongs in the hash space, if anybody asked.
+    hashes: Vec<u128>,
     refused: Vec<Refused>,
     /// Records of files, as `RecordRef::count` counts them.
     accepted: u32,
@@ -63,13 +69,29 @@ impl Job {
     pub fn new(batch: Batch) -> Self {
         let count = u32::try_from(batch.records.len()).expect("ranges of a batch are 32 bits wide");
         let groups = if count == 0 { Vec::new() } else { vec![(0..count).collect()] };
-        Self { batch: Arc::new(batch), groups, doubt: None, refused: Vec::new(), accepted: 0, failures: 0 }
+        Self {
+            batch: Arc::new(batch),
+            groups,
+            doubt: None,
+            keeps_order: false,
+            halved: false,
+            hashes: Vec::new(),
+            refused: Vec::new(),
+            accepted: 0,
+            failures: 0,
+        }
     }
 
     /// The same; what may have been accepted is kept in doubt instead of being sent again.
     #[must_use]
     pub fn exactly_once(batch: Batch) -> Self {
         Self { doubt: Some(Vec::new()), ..Self::new(batch) }
+    }
+
+    /// The same; records keep their order.
+    #[must_use]
+    pub(super) fn in_order(self, keeps_order: bool) -> Self {
+        Self { keeps_order, ..self }
     }
 
     #[must_use]
@@ -105,6 +127,7 @@ impl Job {
     #[must_use]
     pub fn first(&self) -> Next {
         match (self.groups.is_empty(), self.in_doubt().is_empty()) {
+            (false, false) if self.keeps_order => Next::Doubt,
             (false, _) => Next::Now,
             (true, false) => Next::Doubt,
             (true, true) => Next::Done,
@@ -117,11 +140,17 @@ impl Job {
         self.doubt.as_deref().unwrap_or_default()
     }
 
+    /// A record by its id and the hash of what it holds.
+    #[must_use]
+    pub fn record(&self, index: u32) -> (RecordId, u64) {
+        let index = index as usize;
+        (self.batch.record_id(index), content_hash(self.batch.record(index)))
+    }
+
     /// The destination holds those records in doubt for which `holds` is true, and none of the others.
-    pub fn found(&mut self, holds: impl Fn(RecordId) -> bool) -> Next {
+    pub fn found(&mut self, holds: impl Fn((RecordId, u64)) -> bool) -> Next {
         let doubt = self.doubt.as_mut().map(std::mem::take).unwrap_or_default();
-        let (here, absent): (Vec<u32>, Vec<u32>) =
-            doubt.into_iter().partition(|index| holds(self.batch.record_id(*index as usize)));
+        let (here, absent): (Vec<u32>, Vec<u32>) = doubt.into_iter().partition(|index| holds(self.record(*index)));
         self.accepted += self.batch.count(&here);
         if !absent.is_empty() {
             self.groups.push(absent);
@@ -153,6 +182,23 @@ impl Job {
         any
     }
 
+    /// Puts what is left to be sent together again, so that what waits keeps nothing else from being sent.
+    pub(super) fn gather(&mut self) {
+        if self.groups.len() > 1 && !self.halved {
+            let mut all = std::mem::take(&mut self.groups).concat();
+            all.sort_unstable();
+            self.groups.push(all);
+        }
+    }
+
+    /// Where the records of `attempt()` belong in the hash space; found once for the whole batch.
+    pub(super) fn hashes(&mut self, hash: impl Fn(&Batch, usize) -> u128) -> impl Iterator<Item = u128> {
+        if self.hashes.is_empty() {
+            self.hashes = (0..self.batch.records.len()).map(|index| hash(&self.batch, index)).collect();
+        }
+        self.attempt().iter().map(|index| self.hashes[*index as usize])
+    }
+
     /// The slots of the records that are neither accepted nor refused.
     pub(super) fn slots(&self) -> BTreeSet<Slot> {
         let unsettled = self.groups.iter().flatten().chain(self.in_doubt());
@@ -178,7 +224,10 @@ impl Job {
     /// After a failure: waits, if there is something to send.
     fn again(&mut self, class: Class) -> Next {
         self.failures = self.failures.saturating_add(1);
-        if self.groups.is_empty() { self.first() } else { Next::Again { class, attempt: self.failures } }
+        match self.first() {
+            Next::Now => Next::Again { class, attempt: self.failures },
+            next => next,
+        }
     }
 
     fn answered(&mut self, group: &[u32], failed: Vec<(u32, Failure)>) -> Next {
@@ -216,6 +265,7 @@ impl Job {
         if let [index] = group[..] {
             self.refused.push(Refused { index, reason: failure.to_string() });
         } else {
+            self.halved = true;
             let right = group.split_off(group.len() / 2);
             self.groups.push(right);
             self.groups.push(group);
@@ -309,7 +359,7 @@ mod tests {
         assert_eq!(job.reply(Reply::Failed(fail(Class::Ambiguous))), Next::Doubt);
         assert_eq!((job.in_doubt(), job.attempt()), (&[0, 2][..], &[][..]));
         let ids = [0, 2].map(|index| job.batch().record_id(index));
-        assert_eq!(job.found(|id| id == ids[1]), Next::Now);
+        assert_eq!(job.found(|(id, _)| id == ids[1]), Next::Now);
         assert_eq!((job.in_doubt(), job.attempt(), job.accepted()), (&[][..], &[0][..], 3));
         assert_eq!(job.reply(Reply::Failed(fail(Class::Ambiguous))), Next::Doubt);
         assert_eq!((job.found(|_| true), job.accepted()), (Next::Done, 4));
@@ -379,7 +429,7 @@ mod tests {
                 if next == Next::Doubt {
                     let start = |index: usize| job.batch().record_id(index).span.start;
                     let held: BTreeSet<u64> = (0..count).filter(|i| model.stored[*i] > 0).map(start).collect();
-                    next = job.found(|id| held.contains(&id.span.start));
+                    next = job.found(|(id, _)| held.contains(&id.span.start));
                     continue;
                 }
                 prop_assert!(!job.attempt().is_empty());

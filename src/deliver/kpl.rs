@@ -5,7 +5,7 @@
 pub(crate) mod reader;
 
 use super::digests;
-use crate::model::Slot;
+use crate::model::{Slot, content_hash};
 use md5::{Digest, Md5};
 use std::io::Write as _;
 
@@ -95,23 +95,39 @@ pub(super) fn seal<'a>(aggregates: impl IntoIterator<Item = &'a mut Vec<u8>>) {
     }
 }
 
-/// The slot whose hash the records of an aggregate share. `None`: these bytes are none, or one of a single key.
-pub(super) fn slot_of(data: &[u8]) -> Option<Slot> {
+/// The slot whose hash the records of an aggregate share, if it is one of several keys; and [`content_hash`] of the records.
+/// `None`: these bytes are no aggregate.
+pub(super) fn open(data: &[u8]) -> Option<(Option<Slot>, u64)> {
     let (message, digest) =
         data.strip_prefix(&MAGIC)?.split_at_checked(data.len().checked_sub(MAGIC.len() + DIGEST)?)?;
-    let mut rest = message;
-    let hash = loop {
-        let (tag, after) = rest.split_first()?;
+    let (mut rest, mut slot, mut records) = (message, None, Vec::with_capacity(message.len()));
+    while let Some((tag, after)) = rest.split_first() {
         let (bytes, after) = take_bytes(after)?;
         match *tag {
-            KEY => rest = after,
-            EXPLICIT_HASH_KEY => break bytes,
+            KEY => {}
+            EXPLICIT_HASH_KEY => slot = Slot::of_hash(str::from_utf8(bytes).ok()?.parse().ok()?),
+            RECORD => records.extend_from_slice(record_data(bytes)?),
             _ => return None,
         }
-    };
-    let slot = Slot::of_hash(str::from_utf8(hash).ok()?.parse().ok()?)?;
+        rest = after;
+    }
     // A line may begin with such bytes by chance, or to be taken for one.
-    (Md5::digest(message)[..] == *digest).then_some(slot)
+    (Md5::digest(message)[..] == *digest).then(|| (slot, content_hash(&records)))
+}
+
+/// The data in the message of one record.
+fn record_data(mut message: &[u8]) -> Option<&[u8]> {
+    loop {
+        let (tag, after) = message.split_first()?;
+        match *tag {
+            RECORD_DATA => return take_bytes(after).map(|(data, _)| data),
+            RECORD_KEY_INDEX | RECORD_EXPLICIT_HASH_KEY_INDEX => {
+                let end = after.iter().position(|byte| byte & 0x80 == 0)?;
+                message = &after[end + 1..];
+            }
+            _ => return None,
+        }
+    }
 }
 
 /// Bytes with their length before them, and what follows.
@@ -195,14 +211,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_aggregate_has_no_slot() {
+    fn what_is_damaged_is_no_aggregate() {
         let mut out = check(Some(Slot(7)), &["k".to_owned()], &[(0, b"ab".to_vec())]);
-        assert_eq!(slot_of(&out), Some(Slot(7)));
+        assert_eq!(open(&out), Some((Some(Slot(7)), content_hash(b"ab"))));
         for cut in 0..out.len() {
-            assert_eq!(slot_of(&out[..cut]), None);
+            assert_eq!(open(&out[..cut]), None);
         }
         *out.last_mut().expect("it has bytes") ^= 1;
-        assert_eq!(slot_of(&out), None);
+        assert_eq!(open(&out), None);
     }
 
     #[test]
@@ -224,7 +240,8 @@ mod tests {
             let records: Vec<_> = records.into_iter().map(|(index, data)| (index % count, data)).collect();
             let out = check(slot, &keys, &records);
             prop_assert!(is_aggregate(&out));
-            prop_assert_eq!(slot_of(&out), slot);
+            let all: Vec<u8> = records.iter().flat_map(|(_, data)| data.clone()).collect();
+            prop_assert_eq!(open(&out), Some((slot, content_hash(&all))));
             let hash = slot.map(|slot| slot.explicit_hash_key().to_string());
             let expected: Vec<_> = records
                 .iter()

@@ -55,7 +55,15 @@ impl Cutter {
 
     /// Learns the first line of a file, the lines to skip aside, from its first bytes: at most [`HEAD`].
     pub(super) fn learn_header(&mut self, chunk: &Chunk, head: &[u8], end_of_file: bool) {
-        let flush = flush_of(chunk);
+        self.learn(chunk.generation, flush_of(chunk), head, end_of_file);
+    }
+
+    /// The same, of a file of which no chunk is at hand.
+    pub(super) fn learn_header_of(&mut self, generation: Generation, head: &[u8], end_of_file: bool) {
+        self.learn(generation, Flush::Nothing, head, end_of_file);
+    }
+
+    fn learn(&mut self, generation: Generation, flush: Flush, head: &[u8], end_of_file: bool) {
         let mut header_left = self.framing.skip_header_lines;
         let mut pos = 0;
         loop {
@@ -70,7 +78,7 @@ impl Cutter {
                     let record = &head[pos..pos + len];
                     let len = memchr::memchr(b'\n', record).map_or(len, |newline| newline + 1);
                     let span = Span { start: pos as u64, end: (pos + len) as u64 };
-                    self.pipeline.learn_header(chunk.generation, span, &record[..len]);
+                    self.pipeline.learn_header(generation, span, &record[..len]);
                     return;
                 }
                 Token::ByteOrderMark { len } | Token::Hole { len } => len,

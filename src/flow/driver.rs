@@ -108,7 +108,9 @@ impl<F: Fs, S: Storage> Driver<F, S> {
     fn take(&mut self, input: Input, now: Instant) -> bool {
         match input {
             Input::News(News::Settled(settled)) => self.engine.handle(Event::Settled(settled), now),
-            Input::News(News::Found { generations, landed }) => self.engine.found(&generations, &landed, now),
+            Input::News(News::Found { generations, landed }) => {
+                self.engine.found(&generations, landed, Now { mono: now, ..self::now() })
+            }
             Input::News(News::Delayed(id)) => self.engine.handle(Event::Delayed(id), now),
             Input::Stop => self.engine.handle(Event::Stop, now),
             Input::Hinted => return true,

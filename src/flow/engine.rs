@@ -2,6 +2,7 @@
 //! system and the journal's storage, so that a simulation runs exactly this code. Knows no network and no clock.
 
 use std::{
+    collections::{HashMap, HashSet},
     io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -10,8 +11,9 @@ use std::{
 
 use crate::{
     checkpoint::{journal::Journal, storage::Storage},
-    deliver::ServiceClock,
+    deliver::{ServiceClock, Shape},
     flow::{
+        compare,
         cutter::{Cutter, HEAD, tail},
         landed::Held,
         machine::{Action, Event, Look, Machine, Settings, Work},
@@ -80,6 +82,11 @@ pub struct Engine<F: Fs, S> {
     cutter: Cutter,
     buf: Vec<u8>,
     clock: Option<ServiceClock>,
+    /// Of these the file may give other records by now than those that were sent.
+    changed: HashSet<Generation>,
+    /// Found in the destination, and not compared with the file yet.
+    to_compare: Vec<(Generation, Vec<Landed>)>,
+    shape: Shape,
     persist_failed: bool,
 }
 
@@ -92,7 +99,8 @@ impl<F: Fs, S: Storage> Engine<F, S> {
             chunk: parts.chunk,
             max_record: parts.framing.max_record,
         };
-        let (doubts, once) = (parts.doubts, parts.settings.once);
+        let (doubts, once, shape) = (parts.doubts, parts.settings.once, parts.settings.shape);
+        let changed = doubts.iter().filter(|doubt| doubt.changed).map(|doubt| doubt.generation).collect();
         let start = Start { places: parts.places, doubts, once, seed: parts.seed, now };
         let mut journal = parts.journal;
         if parts.clock.is_none() {
@@ -103,6 +111,9 @@ impl<F: Fs, S: Storage> Engine<F, S> {
             table: Table::new(parts.fs, &parts.source, framing, start),
             journal,
             clock: parts.clock,
+            changed,
+            to_compare: Vec::new(),
+            shape,
             machine: Machine::new(parts.settings, now),
             cutter: Cutter {
                 framing: parts.framing,
@@ -134,6 +145,7 @@ impl<F: Fs, S: Storage> Engine<F, S> {
                     Look::Hinted(paths) => Scope::Hinted(paths),
                 };
                 self.table.look(now, &scope);
+                self.compare_all(now);
                 self.worked(now.mono)
             }
             Action::Ring => {
@@ -158,8 +170,8 @@ impl<F: Fs, S: Storage> Engine<F, S> {
                 self.reserve(reservations, now.mono);
                 Step::Worked
             }
-            Action::Release => {
-                self.release(now.mono);
+            Action::Release(generations) => {
+                self.release(generations.as_deref(), now.mono);
                 Step::Worked
             }
             Action::Send(batch) => Step::Send(batch),
@@ -169,14 +181,62 @@ impl<F: Fs, S: Storage> Engine<F, S> {
     }
 
     /// The destination holds these records of the generations, all of which were in doubt, and no others.
-    pub fn found(&mut self, generations: &[Generation], landed: &[Landed], now: Instant) {
-        for generation in generations {
-            let own: Vec<Landed> =
-                landed.iter().filter(|landed| landed.id.generation == *generation).copied().collect();
-            self.cutter.held.add(*generation, &own);
-            self.table.found(*generation, &own);
+    pub fn found(&mut self, generations: &[Generation], landed: Vec<Landed>, now: Now) {
+        let mut by_generation: HashMap<Generation, Vec<Landed>> = HashMap::new();
+        for landed in landed {
+            by_generation.entry(landed.id.generation).or_default().push(landed);
         }
-        self.worked(now);
+        for generation in generations {
+            let own = by_generation.remove(generation).unwrap_or_default();
+            if self.changed.contains(generation) && !own.is_empty() {
+                self.to_compare.push((*generation, own));
+            } else {
+                self.cutter.held.add(*generation, &own);
+                self.table.found(*generation, &own);
+            }
+        }
+        self.compare_all(now);
+        self.worked(now.mono);
+    }
+
+    /// Compares what was found with files that may hold something else by now; those that cannot be read are tried again.
+    fn compare_all(&mut self, now: Now) {
+        for (generation, landed) in std::mem::take(&mut self.to_compare) {
+            match self.compare(generation, &landed, now) {
+                Some(held) => {
+                    self.cutter.held.add(generation, &held);
+                    self.table.found(generation, &held);
+                }
+                None => self.to_compare.push((generation, landed)),
+            }
+        }
+    }
+
+    /// Which of these records a file holds as they were sent. `None`: it cannot be read now.
+    fn compare(&mut self, generation: Generation, landed: &[Landed], now: Now) -> Option<Vec<Landed>> {
+        let (mut held, mut buf) = (Vec::new(), Vec::new());
+        for cluster in compare::clusters(landed) {
+            let span = cluster.span;
+            let Some(bytes) = usize::try_from(span.len()).ok().filter(|_| span.len() <= compare::MOST) else {
+                continue;
+            };
+            let (key, got) = self.table.bytes_of(generation, span.start, bytes, &mut buf, now.mono)?;
+            if got < bytes {
+                continue;
+            }
+            if self.cutter.lacks_header(generation) {
+                let mut head = Vec::new();
+                let end_of_file = self.table.head(key, &mut head, HEAD)?;
+                self.cutter.learn_header_of(generation, &head, end_of_file);
+            }
+            let file = self.table.file_ref(key);
+            held.extend(self.cutter.compare(&cluster, &file, &buf[..bytes], self.shape, now));
+        }
+        if held.len() < landed.len() {
+            let (found, other) = (held.len(), landed.len() - held.len());
+            tracing::warn!(%generation, found, other, "the machine or the configuration is another since these records were sent, and some of them are not what the file would give now; its bytes are sent as they are now");
+        }
+        Some(held)
     }
 
     /// How far the files are delivered.
@@ -267,7 +327,8 @@ impl<F: Fs, S: Storage> Engine<F, S> {
 
     /// Says in the journal that these bytes are about to be sent, and when.
     fn reserve(&mut self, reservations: Vec<Reservation>, now: Instant) {
-        let at = self.clock.as_ref().expect("bytes are reserved where there is a clock for them").at(now);
+        let at = self.clock.as_ref().expect("bytes are reserved where there is a clock for them");
+        let at = at.not_before(now);
         for reservation in &reservations {
             self.journal.reserve(*reservation, at);
         }
@@ -276,15 +337,17 @@ impl<F: Fs, S: Storage> Engine<F, S> {
         self.machine.handle(Event::Reserved { reservations, ok: reserved.is_ok() }, now);
     }
 
-    /// Says in the journal that nothing beyond what is acked was sent.
-    fn release(&mut self, now: Instant) {
+    /// Says in the journal that nothing beyond what is acked was sent: of these, or, at the end, of all.
+    fn release(&mut self, generations: Option<&[Generation]>, now: Instant) {
         let table = &self.table;
-        self.journal.release(|generation| table.holds_more(generation));
+        let named = |generation: &Generation| generations.is_none_or(|named| named.contains(generation));
+        self.journal.release(|generation| !named(&generation) || table.holds_more(generation));
         // If that fails, the next start looks into the stream, and finds that nothing is missing.
-        if self.write().is_ok() {
+        if self.write().is_ok() && generations.is_none() {
             let _ = self.sync(true);
         }
-        self.machine.handle(Event::Released, now);
+        let all = generations.is_none();
+        self.machine.handle(Event::Released { all }, now);
     }
 
     fn note_changes(&mut self, now: Instant) {

@@ -56,7 +56,8 @@ mod tests {
         let key_of = |slot: Slot| (0..).map(|n| format!("k{n}")).find(|key| Slot::of(key.as_bytes()) == slot).unwrap();
         let (a, b) = (key_of(Slot(1)), key_of(Slot(2)));
         let generation = Generation(5);
-        let landed = |start, end, slot| Landed { id: RecordId { generation, span: Span { start, end } }, slot };
+        let landed =
+            |start, end, slot| Landed { id: RecordId { generation, span: Span { start, end } }, slot, hash: 0 };
         let mut held = Held::default();
         held.add(generation, &[landed(0, 100, Some(Slot(1))), landed(50, 80, Some(Slot(2))), landed(200, 300, None)]);
         let holds = |held: &Held, start, end, key: &str| held.holds(generation, Span { start, end }, key);

@@ -63,8 +63,10 @@ pub enum Event {
         reservations: Vec<Reservation>,
         ok: bool,
     },
-    /// The journal knows that nothing beyond what is acked was sent.
-    Released,
+    /// The journal knows that nothing beyond what is acked was sent: of some, or, at the end, of all.
+    Released {
+        all: bool,
+    },
     /// A generation is gone for good.
     Forgotten(Generation),
     /// Deliver what was read, then end.
@@ -95,8 +97,9 @@ pub enum Action {
     Send(Batch),
     /// Make durable, before they are sent, that these bytes are; answered by `Event::Reserved`.
     Reserve(Vec<Reservation>),
-    /// Make durable that nothing beyond what is acked was sent; answered by `Event::Released`.
-    Release,
+    /// Write down that nothing beyond what is acked was sent, of these or, at the end and durably, of all; answered by
+    /// `Event::Released`.
+    Release(Option<Vec<Generation>>),
     /// Make these marks (and what changed in the table) durable.
     Persist(Vec<Mark>),
     Sync,
@@ -204,7 +207,7 @@ impl Machine {
                     reserve.granted(&reservations, now);
                 }
             }
-            Event::Released => self.released = true,
+            Event::Released { all } => self.released |= all,
             Event::Forgotten(generation) => {
                 if let Some(reserve) = &mut self.reserve {
                     reserve.forget(generation);
@@ -226,7 +229,14 @@ impl Machine {
         }
         if self.wants_persist() && self.persist_after.is_none_or(|after| after <= now) {
             self.work.changed = false;
-            return Action::Persist(std::mem::take(&mut self.marks));
+            let marks = std::mem::take(&mut self.marks);
+            if let Some(reserve) = &mut self.reserve {
+                marks.iter().for_each(|mark| reserve.acked(mark.generation, mark.end));
+            }
+            return Action::Persist(marks);
+        }
+        if let Some(idle) = self.reserve.as_mut().and_then(|reserve| reserve.take_idle(now)) {
+            return Action::Release(Some(idle));
         }
         if self.sync_due.is_some_and(|at| at <= now || (self.is_ending() && self.is_idle())) {
             return Action::Sync;
@@ -243,7 +253,7 @@ impl Machine {
             }
         }
         if self.is_ending() && self.is_idle() {
-            return if self.released { Action::Exit } else { Action::Release };
+            return if self.released { Action::Exit } else { Action::Release(None) };
         }
         Action::Wait(self.wake(now))
     }
@@ -255,6 +265,9 @@ impl Machine {
         if !wanted.is_empty() {
             let may = self.reserve_after.is_none_or(|after| after <= now);
             return may.then_some(Action::Reserve(wanted));
+        }
+        if let Some(reserve) = &mut self.reserve {
+            reserve.sent(self.closed.front()?, now);
         }
         self.closed.pop_front().map(Action::Send)
     }

@@ -1,6 +1,7 @@
 //! ONE flow: a source, a chain of processing, a destination. The four lower ranks meet only here.
 
 pub mod batch;
+mod compare;
 mod cutter;
 pub mod driver;
 pub mod engine;
@@ -53,4 +54,6 @@ pub struct Options {
     pub destination: deliver::Destination,
     pub limits: Limits,
     pub delivery: Delivery,
+    /// Tells what this configuration makes of a file's lines from what another one would.
+    pub digest: u64,
 }

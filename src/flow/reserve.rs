@@ -6,10 +6,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::model::{Batch, Generation, Reservation};
+use crate::model::{Batch, Generation, Reservation, Span};
 
 /// Bytes that are reserved ahead of what is to be sent: one fsync pays for so many.
 const WINDOW: u64 = 8 << 20;
+/// A file of which nothing is in flight for this long has its reservation taken back, so that a crash years later need not
+/// look for what was sent today. Looked for as often.
+const IDLE: Duration = Duration::from_secs(10);
 /// A reservation that is older is made anew, without an fsync, so that after a crash little of the stream must be read.
 const RENEW_AFTER: Duration = Duration::from_secs(10);
 
@@ -17,25 +20,51 @@ const RENEW_AFTER: Duration = Duration::from_secs(10);
 #[derive(Debug, Default)]
 pub(super) struct Reserve {
     granted: HashMap<Generation, Granted>,
+    /// When idle ones were last looked for.
+    looked: Option<Instant>,
 }
 
 #[derive(Debug)]
 struct Granted {
     limit: u64,
     at: Instant,
+    /// Where what was sent ends, and when it was.
+    sent: u64,
+    sent_at: Instant,
+    acked: u64,
 }
 
 impl Reserve {
     /// What must be reserved before this batch is sent: of each generation with records in it, at most one.
     pub(super) fn wanted(&self, batch: &Batch, now: Instant) -> Vec<Reservation> {
-        let mut spans: Vec<Option<(u64, u64)>> = vec![None; batch.files.len()];
-        for record in &batch.records {
-            let span = &mut spans[record.file as usize];
-            let (start, end) = span.unwrap_or((record.span.start, record.span.end));
-            *span = Some((start.min(record.span.start), end.max(record.span.end)));
+        spans(batch).filter_map(|(generation, span)| self.wanted_of(generation, span.start, span.end, now)).collect()
+    }
+
+    /// The batch is sent.
+    pub(super) fn sent(&mut self, batch: &Batch, now: Instant) {
+        for (generation, span) in spans(batch) {
+            let granted = self.granted.get_mut(&generation).expect("nothing is sent that is not reserved");
+            (granted.sent, granted.sent_at) = (granted.sent.max(span.end), now);
         }
-        let spans = batch.files.iter().zip(spans).filter_map(|(file, span)| Some((file.generation, span?)));
-        spans.filter_map(|(generation, (from, end))| self.wanted_of(generation, from, end, now)).collect()
+    }
+
+    /// Every byte before `end` has settled.
+    pub(super) fn acked(&mut self, generation: Generation, end: u64) {
+        if let Some(granted) = self.granted.get_mut(&generation) {
+            granted.acked = granted.acked.max(end);
+        }
+    }
+
+    /// Generations of which nothing is in flight, and was not for a while: another reservation is needed for them.
+    pub(super) fn take_idle(&mut self, now: Instant) -> Option<Vec<Generation>> {
+        if self.looked.is_some_and(|looked| now < looked + IDLE) {
+            return None;
+        }
+        self.looked = Some(now);
+        let is_idle = |granted: &Granted| granted.acked >= granted.sent && now >= granted.sent_at + IDLE;
+        let idle: Vec<Generation> = self.granted.iter().filter(|(_, g)| is_idle(g)).map(|(id, _)| *id).collect();
+        idle.iter().for_each(|generation| self.forget(*generation));
+        (!idle.is_empty()).then_some(idle)
     }
 
     fn wanted_of(&self, generation: Generation, from: u64, end: u64, now: Instant) -> Option<Reservation> {
@@ -51,7 +80,9 @@ impl Reserve {
     /// They are durable.
     pub(super) fn granted(&mut self, reservations: &[Reservation], now: Instant) {
         for Reservation { generation, limit, .. } in reservations {
-            self.granted.insert(*generation, Granted { limit: *limit, at: now });
+            let new = Granted { limit: 0, at: now, sent: 0, sent_at: now, acked: 0 };
+            let granted = self.granted.entry(*generation).or_insert(new);
+            (granted.limit, granted.at) = (*limit, now);
         }
     }
 
@@ -64,6 +95,16 @@ impl Reserve {
     pub(super) fn is_ahead(&self, reservation: &Reservation) -> bool {
         self.granted.get(&reservation.generation).is_none_or(|granted| reservation.limit > granted.limit)
     }
+}
+
+/// What a batch holds of each generation with records in it, from the first to the last byte.
+fn spans(batch: &Batch) -> impl Iterator<Item = (Generation, Span)> {
+    let mut spans: Vec<Option<Span>> = vec![None; batch.files.len()];
+    for record in &batch.records {
+        let span = spans[record.file as usize].get_or_insert(record.span);
+        *span = Span { start: span.start.min(record.span.start), end: span.end.max(record.span.end) };
+    }
+    batch.files.iter().zip(spans).filter_map(|(file, span)| Some((file.generation, span?)))
 }
 
 #[cfg(test)]
@@ -95,6 +136,22 @@ mod tests {
         let later = now + RENEW_AFTER;
         let renewed = reserve.wanted(&batch(sent, 10), later);
         assert!(renewed.len() == 1 && renewed[0].from == sent && !reserve.is_ahead(&renewed[0]), "{renewed:?}");
+    }
+
+    #[test]
+    fn what_is_acked_and_idle_is_given_back_and_what_is_in_flight_is_not() {
+        let (mut reserve, now) = (Reserve::default(), Instant::now());
+        let batch = batch(0, 100);
+        let generation = batch.files[0].generation;
+        let wanted = reserve.wanted(&batch, now);
+        reserve.granted(&wanted, now);
+        reserve.sent(&batch, now);
+        let after = |seconds| now + Duration::from_secs(seconds);
+        assert_eq!(reserve.take_idle(after(20)), None, "in flight");
+        reserve.acked(generation, 100);
+        assert_eq!(reserve.take_idle(after(25)), None, "looked for a moment ago");
+        assert_eq!(reserve.take_idle(after(40)), Some(vec![generation]));
+        assert_eq!(reserve.wanted(&batch, after(41)).len(), 1);
     }
 
     #[test]

@@ -129,7 +129,7 @@ fn write(
     places: Vec<crate::model::Place>,
 ) -> anyhow::Result<PathBuf> {
     let path = journal_path(state_dir, flow);
-    let mut opened = Journal::open(DiskStorage::new(path.clone()), flow)?;
+    let mut opened = Journal::open(DiskStorage::new(path.clone()), flow, 0)?;
     if let Some(old) = opened.places.take() {
         if !arguments.force {
             bail!("{}: the flow has a checkpoint of ours already; --apply --force replaces it", path.display());

@@ -55,7 +55,7 @@ pub(super) fn options(r: &mut Reader<'_>, object: &Object<'_>, agent: &Agent, fl
     let source = source::Options { paths, exclude, start_at: flow.start_at, poll_interval: poll_interval(flow) };
     let pipeline = Pipeline::java(converters(r, object, flow)).with_key(key(flow));
     let (name, delivery) = (flow.name(), Delivery::AtLeastOnce);
-    Some(Options { name, source, framing: framing?, pipeline, destination, limits, delivery })
+    Some(Options { name, source, framing: framing?, pipeline, destination, limits, delivery, digest: 0 })
 }
 
 fn converters(r: &mut Reader<'_>, object: &Object<'_>, flow: &Flow) -> Vec<Converter> {

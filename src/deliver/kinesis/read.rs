@@ -32,8 +32,15 @@ use crate::{
         put::{Asked, Service as _, verdict},
         search::{Ask, From, Page, Told},
     },
-    model::{Landed, RecordId},
+    model::{Landed, RecordId, content_hash},
 };
+
+/// Records of one answer: enough to go on, few enough to be held several times.
+const MOST_RECORDS: i32 = 5_000;
+
+fn nanos(time: DateTime) -> Option<i64> {
+    i64::try_from(time.as_nanos()).ok()
+}
 
 /// Tells a clock the time that each answer was made at.
 #[derive(Debug)]
@@ -53,7 +60,7 @@ impl Intercept for Listening {
     ) -> Result<(), BoxError> {
         let date = context.response().headers().get("date");
         let time = date.and_then(|date| DateTime::from_str(date, Format::HttpDate).ok());
-        if let Some(nanos) = time.and_then(|time| i64::try_from(time.as_nanos()).ok()) {
+        if let Some(nanos) = time.and_then(nanos) {
             self.0.learn(nanos, Instant::now());
         }
         Ok(())
@@ -149,13 +156,14 @@ pub(super) async fn ask(stream: &Stream, client: Client, ask: &Ask, asked: Asked
             })
         }
         Ask::Records { iterator, .. } => {
-            let request = client.get_records().shard_iterator(iterator).set_stream_arn(arn);
+            let request = client.get_records().shard_iterator(iterator).limit(MOST_RECORDS).set_stream_arn(arn);
             told(request.send().await, Asked { action: ACTIONS[2], ..asked }, |answer| {
                 Told::Records(Page {
-                    landed: answer.records.iter().filter_map(|record| landed(stream, record)).collect(),
+                    landed: answer.records.iter().filter_map(landed).collect(),
                     last: answer.records.last().map(|record| record.sequence_number.clone()),
                     next: answer.next_shard_iterator,
                     at_tip: answer.millis_behind_latest.map_or(answer.records.is_empty(), |behind| behind == 0),
+                    arrived: answer.records.last().and_then(|record| nanos(record.approximate_arrival_timestamp?)),
                     bytes: answer.records.iter().map(|record| record.data.as_ref().len() as u64).sum(),
                 })
             })
@@ -163,10 +171,10 @@ pub(super) async fn ask(stream: &Stream, client: Client, ask: &Ask, asked: Asked
     }
 }
 
-fn landed(stream: &Stream, record: &Record) -> Option<Landed> {
-    let id: RecordId = record.partition_key()?.parse().ok()?;
-    let slot = if stream.routing.aggregates { kpl::slot_of(record.data.as_ref()) } else { None };
-    Some(Landed { id, slot })
+fn landed(record: &Record) -> Option<Landed> {
+    let (id, data): (RecordId, _) = (record.partition_key()?.parse().ok()?, record.data.as_ref());
+    let (slot, hash) = kpl::open(data).unwrap_or_else(|| (None, content_hash(data)));
+    Some(Landed { id, slot, hash })
 }
 
 fn told<T, E>(result: Result<T, SdkError<E, HttpResponse>>, asked: Asked<'_>, told: impl FnOnce(T) -> Told) -> Told

@@ -147,7 +147,7 @@ fn credentials_that_cannot_be_found_hold_the_data() {
     let error = SdkError::dispatch_failure(ConnectorError::other(cause.into(), None));
     let failure = verdict::of::<PutRecordsError>(
         &error,
-        verdict::Asked { action: "a:B", stream: "web", region: "us-east-1", role: Some("r") },
+        verdict::Asked { action: "a:B", stream: "web", region: "us-east-1", role: Some("r"), exactly_once: false },
     );
     assert_eq!(failure.class, Class::Credentials);
     assert!(failure.message.contains("no providers in chain"), "{failure:?}");

@@ -156,7 +156,8 @@ impl<S: Service> Put<S> {
     }
 
     fn asked<'a>(&'a self, action: &'a str, region: &'a str) -> Asked<'a> {
-        Asked { action, stream: self.service.stream(), region, role: self.aws.role_arn.as_deref() }
+        let (stream, role) = (self.service.stream(), self.aws.role_arn.as_deref());
+        Asked { action, stream, region, role, exactly_once: self.service.exactly_once().is_some() }
     }
 
     pub(super) async fn client(&self) -> S::Client {

@@ -20,6 +20,8 @@ pub struct Asked<'a> {
     pub region: &'a str,
     /// The role whose credentials sign.
     pub role: Option<&'a str>,
+    /// What is not certain must not be taken for certain.
+    pub exactly_once: bool,
 }
 
 /// What a failed request means.
@@ -56,7 +58,11 @@ fn of_service(code: Option<&str>, message: &str, raw: &HttpResponse, asked: Aske
     // Some front ends answer JSON with XML, which the SDK cannot read.
     let xml = if code.is_none() && status >= 400 { xml_error(body) } else { None };
     let (code, message) = xml.map_or((code, message), |(code, message)| (Some(code), message));
-    let class = errors::of_request(code, message, status);
+    let class = match errors::of_request(code, message, status) {
+        // A front end says so, too, where what stands behind it went away with the request.
+        Class::Throttled if asked.exactly_once && status == 503 => Class::Ambiguous,
+        class => class,
+    };
     let name = code.map_or_else(|| format!("HTTP {status}"), str::to_owned);
     let mut failure = Failure::new(class, name, errors::tidy(message));
     failure.remedy = remedy(code.unwrap_or_default(), class, asked);

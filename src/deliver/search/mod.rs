@@ -19,8 +19,10 @@ use shard::Shard;
 pub const MARGIN: Duration = Duration::from_secs(10);
 /// The same where the service did not tell its time: what it signs for may be this far from its own.
 pub const MARGIN_WITHOUT_CLOCK: Duration = Duration::from_mins(15);
-/// Calls under way at once.
-const MOST_CALLS: usize = 16;
+/// Calls under way at once: each may bring some 10 MiB.
+const MOST_CALLS: usize = 4;
+/// After an outage, what a host sent before goes on arriving for as long, and at most so long: TCP tries again and again.
+const MOST_LATE: Duration = Duration::from_mins(2);
 /// Between two calls to a shard: 2 of the 5 a second that it shares with whoever else reads it.
 const CALL_EVERY: Duration = Duration::from_millis(500);
 /// Bytes a second read of a shard: half of the 2 MiB that it shares.
@@ -66,6 +68,8 @@ pub struct Page {
     pub next: Option<String>,
     /// Nothing was behind these records.
     pub at_tip: bool,
+    /// When the last record arrived, by the service's clock, in nanoseconds since 1970.
+    pub arrived: Option<i64>,
     /// Size of all records.
     pub bytes: u64,
 }
@@ -75,8 +79,8 @@ pub struct Page {
 pub struct Sought {
     /// Whatever lies in these bytes.
     spans: HashMap<Generation, Span>,
-    /// These records.
-    ids: HashSet<RecordId>,
+    /// These records, by what they hold: another one may have had the id before the machine was started anew.
+    ids: HashSet<(RecordId, u64)>,
     /// When the first of all was sent, by the service's clock, in nanoseconds since 1970.
     since: Option<i64>,
 }
@@ -88,9 +92,9 @@ impl Sought {
         self.begin(doubt.since);
     }
 
-    /// Also this record, sent at this time.
-    pub fn add_record(&mut self, id: RecordId, sent: i64) {
-        self.ids.insert(id);
+    /// Also this record, which holds this, sent at this time.
+    pub fn add_record(&mut self, id: RecordId, hash: u64, sent: i64) {
+        self.ids.insert((id, hash));
         self.begin(sent);
     }
 
@@ -103,9 +107,9 @@ impl Sought {
         self.since = Some(self.since.map_or(since, |before| before.min(since)));
     }
 
-    fn wants(&self, id: RecordId) -> bool {
+    fn wants(&self, Landed { id, hash, .. }: &Landed) -> bool {
         let overlaps = |span: &Span| id.span.start < span.end && span.start < id.span.end;
-        self.ids.contains(&id) || self.spans.get(&id.generation).is_some_and(overlaps)
+        self.ids.contains(&(*id, *hash)) || self.spans.get(&id.generation).is_some_and(overlaps)
     }
 }
 
@@ -131,8 +135,15 @@ impl List {
 pub struct Search {
     sought: Sought,
     from: i64,
+    margin: i64,
+    /// When what is sought was last sent, or may have been.
+    sent: Instant,
     /// What was sent before the search has arrived by then, or never will.
     until: Instant,
+    /// The same by the service's clock, in nanoseconds since 1970.
+    until_there: i64,
+    /// The service has answered something.
+    heard: bool,
     shards: BTreeMap<String, Shard>,
     /// Shards ended since the last list was begun: their children are to be listed.
     ended: bool,
@@ -143,12 +154,43 @@ pub struct Search {
 }
 
 impl Search {
-    /// Reads from `margin` before the first of what is sought.
-    pub fn new(sought: Sought, margin: Duration, until: Instant, now: Instant, rng: fastrand::Rng) -> Self {
-        let margin = i64::try_from(margin.as_nanos()).unwrap_or(i64::MAX);
+    /// Reads from `margin` before the first of what is sought. The last of it was sent before `sent`, which is `there` by
+    /// the service's clock, and has arrived `wait` later.
+    pub fn new(
+        sought: Sought,
+        margin: Duration,
+        sent: (Instant, i64),
+        wait: Duration,
+        now: Instant,
+        rng: fastrand::Rng,
+    ) -> Self {
+        let (margin, (sent, there)) = (nanos(margin), sent);
         let from = sought.since.unwrap_or(i64::MAX).saturating_sub(margin).max(0);
-        let list = Some(List::new(now));
-        Self { sought, from, until, shards: BTreeMap::new(), ended: false, list, calls: 0, found: HashSet::new(), rng }
+        Self {
+            sought,
+            from,
+            margin,
+            sent,
+            until: sent + wait,
+            until_there: there.saturating_add(nanos(wait)),
+            heard: false,
+            shards: BTreeMap::new(),
+            ended: false,
+            list: Some(List::new(now)),
+            calls: 0,
+            found: HashSet::new(),
+            rng,
+        }
+    }
+
+    /// The first answer after an outage: what was sent into it may come as much later.
+    fn hear(&mut self, now: Instant) {
+        let silence = now.saturating_duration_since(self.until);
+        if !std::mem::replace(&mut self.heard, true) && !silence.is_zero() {
+            let late = now.saturating_duration_since(self.sent).min(MOST_LATE);
+            self.until_there = self.until_there.saturating_add(nanos(silence + late));
+            self.until = now + late;
+        }
     }
 
     /// The next thing to ask now, if any. To be called until it has nothing.
@@ -178,6 +220,9 @@ impl Search {
     /// Takes what the service said to one question.
     pub fn told(&mut self, ask: &Ask, told: Told, now: Instant) {
         self.calls -= 1;
+        if !matches!(told, Told::Failed(_)) {
+            self.hear(now);
+        }
         match (ask, told) {
             (Ask::Shards { .. }, Told::Shards { shards, page }) => self.listed(shards, page, now),
             (Ask::Shards { .. }, told) => {
@@ -196,9 +241,11 @@ impl Search {
                 match told {
                     Told::Iterator(iterator) => state.begins(iterator, now),
                     Told::Records(page) => {
-                        let wanted = page.landed.iter().filter(|landed| self.sought.wants(landed.id));
+                        let wanted = page.landed.iter().filter(|landed| self.sought.wants(landed));
                         self.found.extend(wanted.copied());
-                        self.ended |= state.read(&page, self.until, now);
+                        // What arrived later than that is nothing that is sought.
+                        let past = page.arrived.is_some_and(|at| at > self.until_there.saturating_add(self.margin));
+                        self.ended |= state.read(&page, past, self.until, now);
                     }
                     told => self.failed(shard, &failure(told), now),
                 }
@@ -250,6 +297,10 @@ impl Search {
     pub fn into_found(self) -> HashSet<Landed> {
         self.found
     }
+}
+
+fn nanos(time: Duration) -> i64 {
+    i64::try_from(time.as_nanos()).unwrap_or(i64::MAX)
 }
 
 /// The failure in what was told; an answer to another question is one, too.

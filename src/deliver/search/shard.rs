@@ -62,8 +62,8 @@ impl Shard {
         (self.under_way, self.ready_at, self.place) = (false, now, Place::At(iterator));
     }
 
-    /// Some records came. True: the shard is closed, and this was its end.
-    pub(super) fn read(&mut self, page: &Page, until: Instant, now: Instant) -> bool {
+    /// Some records came, the last of them `past` what matters or not. True: the shard is closed, and this was its end.
+    pub(super) fn read(&mut self, page: &Page, past: bool, until: Instant, now: Instant) -> bool {
         (self.under_way, self.failures) = (false, 0);
         if page.last.is_some() {
             self.last.clone_from(&page.last);
@@ -72,7 +72,7 @@ impl Shard {
             self.place = Place::Read;
             return true;
         };
-        if page.at_tip && self.asked_at >= until {
+        if past || (page.at_tip && self.asked_at >= until) {
             self.place = Place::Read;
             return false;
         }

@@ -24,11 +24,7 @@ struct Stream {
 
 fn landed(generation: u64, start: u64) -> Landed {
     let id = RecordId { generation: Generation(generation), span: Span { start, end: start + 10 } };
-    Landed { id, slot: None }
-}
-
-fn nanos(time: Duration) -> i64 {
-    i64::try_from(time.as_nanos()).unwrap()
+    Landed { id, slot: None, hash: start }
 }
 
 impl Stream {
@@ -90,6 +86,7 @@ impl Stream {
                     last: (to > from).then(|| (to - 1).to_string()),
                     next: (!at_end || !held.closed).then(|| to.to_string()),
                     at_tip: at_end && !held.closed,
+                    arrived: (to > from).then(|| held.records[to - 1].0),
                     bytes: 100 * (to - from) as u64,
                 })
             }
@@ -122,13 +119,14 @@ impl Stream {
 }
 
 fn search(stream: &Stream, sought: Sought, wait: Duration) -> Search {
-    Search::new(sought, MARGIN, stream.now() + wait, stream.now(), fastrand::Rng::with_seed(1))
+    let sent = (stream.now(), nanos(stream.now));
+    Search::new(sought, MARGIN, sent, wait, stream.now(), fastrand::Rng::with_seed(1))
 }
 
 fn all_of(generation: u64, since: Duration) -> Sought {
     let span = Span { start: 0, end: u64::MAX };
     let mut sought = Sought::default();
-    sought.add(&Doubt { generation: Generation(generation), span, since: nanos(since) });
+    sought.add(&Doubt { generation: Generation(generation), span, since: nanos(since), changed: false });
     sought
 }
 
@@ -155,13 +153,47 @@ fn a_search_for_records_ends_when_all_are_found() {
     let mut sought = Sought::default();
     for n in 0..4 {
         stream.take(landed(1, 10 * n));
-        sought.add_record(landed(1, 10 * n).id, nanos(stream.now));
+        sought.add_record(landed(1, 10 * n).id, 10 * n, nanos(stream.now));
     }
     let begun = stream.now;
     let mut search = search(&stream, sought, Duration::from_mins(5));
     stream.run(&mut search, false, |_| {});
     assert_eq!(search.into_found().len(), 4);
     assert!(stream.now < begun + Duration::from_secs(5));
+}
+
+#[test]
+fn a_shard_that_others_go_on_writing_to_is_read_no_further_than_need_be() {
+    let mut stream = Stream::new(1, 1);
+    stream.take(landed(1, 0));
+    let mut search = search(&stream, all_of(1, stream.now), Duration::from_secs(2));
+    let begun = stream.now;
+    // More than is read: three records a call.
+    stream.run(&mut search, false, |stream| (0..5).for_each(|n| stream.take(landed(9, 10 * n))));
+    assert!(stream.now < begun + Duration::from_secs(40), "{:?}", stream.now - begun);
+    assert_eq!(search.into_found(), [landed(1, 0)].into());
+}
+
+#[test]
+fn what_was_sent_into_an_outage_is_waited_for_after_it() {
+    let mut stream = Stream::new(1, 1);
+    let mut search = search(&stream, all_of(1, stream.now), Duration::from_secs(2));
+    let sent = stream.now;
+    // For a minute nothing is heard of the service.
+    while stream.now < sent + Duration::from_mins(1) {
+        for ask in std::iter::from_fn(|| search.next(stream.now())).collect::<Vec<_>>() {
+            search.told(&ask, Told::Failed(failed(Class::Again)), stream.now());
+        }
+        stream.now = search.due().expect("it goes on asking") - stream.base;
+    }
+    let mut came = false;
+    let heard = stream.now;
+    stream.run(&mut search, false, |stream| {
+        if stream.now > heard + Duration::from_secs(40) && !std::mem::replace(&mut came, true) {
+            stream.take(landed(1, 0));
+        }
+    });
+    assert_eq!(search.into_found(), [landed(1, 0)].into());
 }
 
 #[test]

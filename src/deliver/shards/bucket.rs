@@ -39,6 +39,8 @@ struct Share {
     records: f64,
     bytes: f64,
     at: Instant,
+    /// When it was told to come again.
+    again: Instant,
 }
 
 impl Bucket {
@@ -60,15 +62,18 @@ impl Bucket {
     }
 
     /// It refused nothing for this long, at the full rate.
-    pub(super) fn is_quiet_since(&self, now: Instant, time: Duration) -> bool {
+    pub(super) fn is_quiet_since(&mut self, now: Instant, time: Duration) -> bool {
+        self.grow(now);
         self.part >= 1.0 && now.saturating_duration_since(self.throttled_at) >= time
     }
 
     /// One record of this size. `None`: it may be sent; else when to ask again.
     pub(super) fn take(&mut self, who: Member, size: u32, now: Instant) -> Option<Instant> {
         self.grow(now);
-        self.shares.retain(|member, share| *member == who || now.saturating_duration_since(share.at) < ABSENT);
-        let new = Share { records: 0.0, bytes: 0.0, at: now };
+        self.shares.retain(|member, share| {
+            *member == who || now.saturating_duration_since(share.at.max(share.again)) < ABSENT
+        });
+        let new = Share { records: 0.0, bytes: 0.0, at: now, again: now };
         let members = f64::from(u32::try_from(self.shares.len().max(1)).unwrap_or(u32::MAX));
         let is_new = !self.shares.contains_key(&who);
         let share = self.shares.entry(who).or_insert(new);
@@ -79,8 +84,9 @@ impl Bucket {
         // A single record larger than a burst gets its turn, too.
         let (most_records, most_bytes) =
             ((RECORDS * rate * BURST).max(1.0), (BYTES * rate * BURST).max(f64::from(size)));
-        share.records = (share.records + passed * RECORDS * rate).min(most_records);
-        share.bytes = (share.bytes + passed * BYTES * rate).min(most_bytes);
+        // What was saved up for a large record stays, although a small one asks in between.
+        share.records = (share.records + passed * RECORDS * rate).min(most_records.max(share.records));
+        share.bytes = (share.bytes + passed * BYTES * rate).min(most_bytes.max(share.bytes));
         if share.records >= 1.0 && share.bytes >= f64::from(size) {
             share.records -= 1.0;
             share.bytes -= f64::from(size);
@@ -89,12 +95,13 @@ impl Bucket {
         // Not for each token: for a burst of them, so that requests are not of one record each.
         let lacking =
             ((most_records - share.records) / (RECORDS * rate)).max((most_bytes - share.bytes) / (BYTES * rate));
-        Some(now + Duration::from_secs_f64(lacking.clamp(0.01, 60.0)))
+        share.again = now + Duration::from_secs_f64(lacking.clamp(0.01, 60.0));
+        Some(share.again)
     }
 
     fn grow(&mut self, now: Instant) {
         let passed = now.saturating_duration_since(self.grown_at).as_secs_f64();
         self.grown_at = now;
-        self.part = (self.part * (1.0 + INCREASE.0 * passed.min(10.0)) + INCREASE.1 * passed).min(1.0);
+        self.part = (self.part * (1.0 + INCREASE.0 * passed.min(100.0)) + INCREASE.1 * passed).min(1.0);
     }
 }

@@ -118,7 +118,7 @@ pub struct Table<F: Fs> {
     /// Names that match and could not be judged yet: looked at again with the next walk.
     again: Vec<PathBuf>,
     /// Not read before it is known what the destination holds of them.
-    doubtful: Vec<Key>,
+    doubtful: BTreeSet<Key>,
     random: fastrand::Rng,
     /// Bytes that settled since the start.
     settled: u64,
@@ -186,7 +186,7 @@ impl<F: Fs> Table<F> {
             later: Vec::new(),
             lost: Vec::new(),
             again: Vec::new(),
-            doubtful: Vec::new(),
+            doubtful: BTreeSet::new(),
             random: fastrand::Rng::with_seed(start.seed),
             settled: 0,
         };
@@ -196,7 +196,7 @@ impl<F: Fs> Table<F> {
         for doubt in start.doubts {
             if let Some(key) = table.by_generation.get(&doubt.generation).copied() {
                 table.entry_mut(key).doubtful = true;
-                table.doubtful.push(key);
+                table.doubtful.insert(key);
             }
         }
         table
@@ -308,7 +308,7 @@ impl<F: Fs> Table<F> {
         self.twins.retain(|_, twin| twin.of != key);
         self.lost.retain(|k| *k != key);
         self.later.retain(|k| *k != key);
-        self.doubtful.retain(|k| *k != key);
+        self.doubtful.remove(&key);
         // Not given out again before the end of a look, which may still hold it in a list.
         self.freed.push(key);
         self.changes.push(Change::Forgotten(generation));

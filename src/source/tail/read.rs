@@ -72,7 +72,7 @@ impl<F: Fs> Table<F> {
             return self.scan_long_line(key, buf, from, now);
         }
         match self.read_checked(key, buf, now) {
-            Ok(Some(chunk)) => self.ashore(key, chunk, buf),
+            Ok(Some(chunk)) => self.ashore(key, chunk, buf, now),
             Ok(None) => {
                 self.restarted(key, now);
                 Read::Nothing
@@ -242,7 +242,7 @@ impl<F: Fs> Table<F> {
     }
 
     /// Opens a file if it is not, and makes sure that it is the one that was read before.
-    pub(super) fn ensure_open(&mut self, key: Key, now: Instant) -> bool {
+    fn ensure_open(&mut self, key: Key, now: Instant) -> bool {
         let e = self.entry(key);
         if e.done {
             return false;
@@ -299,7 +299,7 @@ impl<F: Fs> Table<F> {
     }
 
     /// A file that cannot be read is kept and tried again; it stops nothing else.
-    fn refuse(&mut self, key: Key, error: &io::Error, now: Instant) {
+    pub(super) fn refuse(&mut self, key: Key, error: &io::Error, now: Instant) {
         self.close(key);
         let e = self.entry_mut(key);
         let path = std::sync::Arc::clone(&e.path);
@@ -322,7 +322,7 @@ impl<F: Fs> Table<F> {
 }
 
 /// Reads `len` bytes at `offset` into `buf` (resized to what came), not beyond `until`. (bytes, reached the end).
-fn read_into<H>(e: &mut Entry<H>, buf: &mut Vec<u8>, offset: u64, len: usize) -> io::Result<(usize, bool)>
+pub(super) fn read_into<H>(e: &mut Entry<H>, buf: &mut Vec<u8>, offset: u64, len: usize) -> io::Result<(usize, bool)>
 where
     H: File + Send + Sync + 'static,
 {

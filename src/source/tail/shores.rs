@@ -1,24 +1,27 @@
 //! What the destination holds of the bytes of a file that are still to be read, so that they are not sent again.
 //! Knows no records. Invariant: reading stops at each shore, so that records end where those of the last run did.
 
-use std::time::Instant;
+use std::{collections::VecDeque, time::Instant};
 
-use super::{Chunk, Entry, Fs, Key, Read, Table};
-use crate::model::{Generation, Landed, Span};
+use super::{Chunk, Entry, Fs, Key, MAX_OPEN, Read, Table, read::read_into};
+use crate::{
+    model::{Generation, Landed, Print, Span},
+    source::{fs::File as _, handle::Handle},
+};
 
 /// The shores of one file.
 #[derive(Debug, Default)]
 pub(super) struct Shores {
     /// All of these bytes is held. Rising, apart from each other.
-    held: Vec<Span>,
+    held: VecDeque<Span>,
     /// Ends of records that hold some of the bytes before them. Rising.
-    ends: Vec<u64>,
+    ends: VecDeque<u64>,
 }
 
 impl Shores {
     fn new(landed: &[Landed]) -> Self {
         let (mut spans, mut ends) = (Vec::new(), Vec::new());
-        for Landed { id, slot } in landed {
+        for Landed { id, slot, .. } in landed {
             match slot {
                 None => spans.push(id.span),
                 Some(_) => ends.extend([id.span.start, id.span.end]),
@@ -27,19 +30,19 @@ impl Shores {
         spans.sort_unstable_by_key(|span| span.start);
         ends.sort_unstable();
         ends.dedup();
-        let mut held: Vec<Span> = Vec::new();
+        let mut held: VecDeque<Span> = VecDeque::new();
         for span in spans {
-            match held.last_mut().filter(|last| span.start <= last.end) {
+            match held.back_mut().filter(|last| span.start <= last.end) {
                 Some(last) => last.end = last.end.max(span.end),
-                None => held.push(span),
+                None => held.push_back(span),
             }
         }
-        Self { held, ends }
+        Self { held, ends: ends.into() }
     }
 
     /// The next place behind `offset` at which reading stops.
     pub(super) fn next(&self, offset: u64) -> Option<u64> {
-        let held = self.held.iter().map(|span| span.start).find(|start| *start > offset);
+        let held = self.held.get(self.held.partition_point(|span| span.start <= offset)).map(|span| span.start);
         let end = self.ends.get(self.ends.partition_point(|end| *end <= offset)).copied();
         held.into_iter().chain(end).min()
     }
@@ -50,13 +53,14 @@ impl Shores {
 
     /// Where what is held from `offset` on ends.
     fn end_of(&self, offset: u64) -> Option<u64> {
-        self.held.iter().find(|span| span.start <= offset && offset < span.end).map(|span| span.end)
+        let before = self.held.partition_point(|span| span.start <= offset).checked_sub(1)?;
+        Some(self.held[before].end).filter(|end| offset < *end)
     }
 
     /// Everything before `offset` is behind us.
     fn pass(&mut self, offset: u64) {
-        self.held.retain(|span| span.end > offset);
-        self.ends.retain(|end| *end > offset);
+        while self.held.pop_front_if(|span| span.end <= offset).is_some() {}
+        while self.ends.pop_front_if(|end| *end <= offset).is_some() {}
     }
 }
 
@@ -64,7 +68,7 @@ impl<F: Fs> Table<F> {
     /// The destination holds these records of a generation and no others: from now on it is read.
     pub fn found(&mut self, generation: Generation, landed: &[Landed]) {
         let Some(key) = self.by_generation.get(&generation).copied() else { return };
-        self.doubtful.retain(|k| *k != key);
+        self.doubtful.remove(&key);
         let e = self.entry_mut(key);
         if std::mem::take(&mut e.doubtful) {
             e.shores = Shores::new(landed);
@@ -85,26 +89,91 @@ impl<F: Fs> Table<F> {
         self.by_generation.get(&generation).is_some_and(|key| more(self.entry(*key)))
     }
 
-    /// Files that may be rotated away or deleted before it is known what to read of them are kept open.
+    /// Files that may be rotated away or deleted before it is known what to read of them are kept open, as far as there is
+    /// room; and those that changed are looked at, for nobody reads them.
     pub(super) fn open_doubtful(&mut self, now: Instant) {
         for key in self.doubtful.clone() {
-            if self.entry(key).handle.is_none() && !self.entry(key).parked {
-                self.ensure_open(key, now);
+            let is_open = self.entry(key).handle.is_some();
+            if (!is_open && self.open.len() >= MAX_OPEN) || !self.try_open(key) {
+                continue;
+            }
+            if (!is_open || self.entry(key).verify)
+                && let Some(is_itself) = self.is_itself(key, &mut Vec::new())
+            {
+                self.entry_mut(key).verify = false;
+                if !is_itself {
+                    self.restarted(key, now);
+                }
             }
         }
     }
 
+    /// Opens a file if its name leads to it. What stands there may be another one by now, or nothing: a look finds that out.
+    fn try_open(&mut self, key: Key) -> bool {
+        let e = self.entry(key);
+        if e.handle.is_some() || e.parked || e.lost.is_some() {
+            return e.handle.is_some();
+        }
+        let opened = self.fs.open(&e.path).and_then(|file| file.stat().map(|stat| (file, stat)));
+        let Some((file, _)) = opened.ok().filter(|(_, stat)| stat.id == e.id) else { return false };
+        let e = self.entry_mut(key);
+        e.handle = Some(Handle::new(file, e.codec));
+        self.opened(key);
+        true
+    }
+
+    /// At most so many bytes of a generation into `buf`, and how many there are. `None`: its file cannot be read now.
+    pub fn bytes_of(
+        &mut self,
+        generation: Generation,
+        from: u64,
+        len: usize,
+        buf: &mut Vec<u8>,
+        now: Instant,
+    ) -> Option<(Key, usize)> {
+        let key = self.by_generation.get(&generation).copied()?;
+        if !self.try_open(key) {
+            return None;
+        }
+        if !self.is_itself(key, buf)? {
+            // Truncated or rewritten: it is looked for elsewhere, and asked for again.
+            self.restarted(key, now);
+            return None;
+        }
+        let (got, _) = read_into(self.entry_mut(key), buf, from, len).ok()?;
+        Some((key, got))
+    }
+
+    /// Whether an open file holds what it was known by. `None`: it cannot be read.
+    fn is_itself(&mut self, key: Key, buf: &mut Vec<u8>) -> Option<bool> {
+        let e = self.entry_mut(key);
+        let (head, tail) = (e.head, e.tail);
+        let (got, _) = read_into(e, buf, 0, usize::from(head.len)).ok()?;
+        if !head.begins(&buf[..got]) {
+            return Some(false);
+        }
+        let len = usize::from(tail.len);
+        let (got, _) = read_into(e, buf, e.read - len as u64, len).ok()?;
+        Some(got == len && tail.begins(&buf[..got]))
+    }
+
     /// Where a chunk begins with bytes that are held, the way past them.
-    pub(super) fn ashore(&mut self, key: Key, chunk: Chunk, buf: &mut Vec<u8>) -> Read {
+    pub(super) fn ashore(&mut self, key: Key, chunk: Chunk, buf: &mut Vec<u8>, now: Instant) -> Read {
         let e = self.entry_mut(key);
         e.shores.pass(chunk.offset);
         let Some(to) = e.shores.end_of(chunk.offset) else { return Read::Chunk(chunk) };
-        match self.tail_at(key, to, buf) {
-            Some(tail) => {
-                let empty = chunk.bytes.start..chunk.bytes.start;
+        let before = to.min(Print::MAX as u64);
+        let len = usize::try_from(before).expect("at most MAX");
+        match read_into(self.entry_mut(key), buf, to - before, len) {
+            Ok((got, _)) if got == len => {
+                let (empty, tail) = (chunk.bytes.start..chunk.bytes.start, Print::of_tail(&buf[..len]));
                 Read::Landed { chunk: Chunk { bytes: empty, end_of_file: false, ..chunk }, to, tail }
             }
-            None => {
+            Err(error) => {
+                self.refuse(key, &error, now);
+                Read::Nothing
+            }
+            Ok(_) => {
                 // The file lost bytes that were sent: it is not what it was, and is judged by what it holds now.
                 let e = self.entry_mut(key);
                 tracing::warn!(path = %e.path.display(), offset = e.read, held = to, "file is shorter than what was sent of it");
@@ -124,7 +193,7 @@ mod tests {
     fn shores(landed: &[(u64, u64, Option<u8>)]) -> Shores {
         let landed = landed.iter().map(|(start, end, slot)| {
             let id = RecordId { generation: Generation(1), span: Span { start: *start, end: *end } };
-            Landed { id, slot: slot.map(Slot) }
+            Landed { id, slot: slot.map(Slot), hash: 0 }
         });
         Shores::new(&landed.collect::<Vec<_>>())
     }

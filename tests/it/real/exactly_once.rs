@@ -1,7 +1,10 @@
 //! Exactly once: whatever the stream does to answers, and however often the agent is killed, a consumer reads each line
 //! once. Counted by reading every shard, closed ones too, as a consumer would.
 
-use std::{fs, time::Duration};
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
 use crate::support::{
     SOON,
@@ -328,4 +331,40 @@ fn a_flow_that_changes_to_exactly_once_and_back_goes_on_where_it_was() {
         Agent::once(&site, SOON);
     }
     assert_all_once(&consumed(&kinesis), "w", 1_200, 0);
+}
+
+/// What it costs to find out what a killed agent sent, into a stream of this many shards that holds others' records too:
+/// how long it took from the start, and how many calls.
+fn cost(shards: usize, others: usize) -> (Duration, u64) {
+    let (site, kinesis) = (Site::new(), Kinesis::start_with(shards));
+    site.configure(&yaml(&kinesis, ""));
+    Writer::new(&site.log("app.log"), "c").lines(2_000);
+    kinesis.set(Fault::Slow(Duration::from_secs(60)));
+    let agent = Agent::run(&site);
+    expect("all lines to be taken", SOON, || kinesis.count() == 2_000);
+    agent.kill();
+    kinesis.set(Fault::Pass);
+    kinesis.change(|l| (0..others).for_each(|n| l.take_anothers(vec![b'o'; 1_000], &n.to_string())));
+    let before = kinesis.see(|l| l.reads);
+    let start = Instant::now();
+    let agent = Agent::run(&site);
+    assert!(agent.says(&["found in the stream what the last run sent"], SOON * 2), "{}", agent.log());
+    (start.elapsed(), kinesis.see(|l| l.reads) - before)
+}
+
+#[test]
+fn looking_into_the_stream_takes_its_wait_and_few_calls() {
+    for shards in [1, 4, 16] {
+        let (took, calls) = cost(shards, 0);
+        assert!(took >= Duration::from_secs(1), "{took:?}");
+        // A list of three shards a page; of each shard an iterator and two calls a second; and the check at the start.
+        let most = shards as u64 * (1 + 2 * (took.as_secs() + 2)) + shards as u64 / 3 + 1 + 3;
+        assert!(calls <= most, "{calls} calls for {shards} shards in {took:?}");
+    }
+    if long() {
+        for (shards, others) in [(1, 0), (4, 0), (16, 0), (64, 0), (1, 10_000), (4, 100_000)] {
+            let (took, calls) = cost(shards, others);
+            eprintln!("| {shards} | {} MB | {:.1} s | {calls} |", others / 1_000, took.as_secs_f64());
+        }
+    }
 }

@@ -15,7 +15,7 @@ use headwater::{
         engine::{Engine, Parts, Step},
         machine::{Event, Settings},
     },
-    model::{Batch, Generation, Landed, Now, Print, Settled, Slot},
+    model::{Batch, Generation, Landed, Now, Print, Settled, Slot, content_hash},
     record::{
         key::{self, OnMissing},
         parse::{Format, Refine},
@@ -30,7 +30,7 @@ use headwater::{
 use super::{
     disk::State,
     stream::Late,
-    world::{Agent, BUFFER, CHUNK, Check, Flight, LOGS, MAX_RECORD, Planted, World},
+    world::{Agent, BUFFER, CHUNK, Check, Flight, LOGS, MAX_RECORD, Planted, World, ids},
 };
 
 /// A request without an answer has been taken by then, or never will be.
@@ -49,7 +49,8 @@ fn keyed() -> Pipeline {
 
 impl World {
     pub(super) fn start(&mut self) -> Result<(), String> {
-        let opened = Journal::open(self.store.clone(), "sim").map_err(|e| format!("refuses to start: {e}"))?;
+        let opened =
+            Journal::open(self.store.clone(), "sim", self.boot).map_err(|e| format!("refuses to start: {e}"))?;
         let (mut places, mut doubts) = (opened.places, opened.doubts);
         match (self.planted, &mut places) {
             (Planted::InodeAlone, Some(places)) => {
@@ -60,6 +61,7 @@ impl World {
             (Planted::RetireBeforeAcked, Some(places)) => {
                 places.retain(|p| LOGS.iter().any(|l| p.path.ends_with(l)));
             }
+            (Planted::RebootUnnoticed, _) => doubts.iter_mut().for_each(|doubt| doubt.changed = false),
             (Planted::ReadBackFromTheWrongTime, _) => {
                 doubts.iter_mut().for_each(|doubt| doubt.since += 60_000_000_000);
             }
@@ -247,10 +249,10 @@ impl World {
         let now = self.base + self.clock;
         let Flight { job, doubtful, .. } = &agent.flights[flight];
         let batch = job.batch();
-        let ids = job.in_doubt().iter().map(|index| batch.record_id(usize::try_from(*index).unwrap())).collect();
+        let records = job.in_doubt().iter().map(|index| job.record(*index)).collect();
         agent.engine.handle(Event::Delayed(batch.id), now);
         let sent = self.base + doubtful.expect("what is in doubt was sent");
-        agent.doubts.as_mut().expect("delivery is exactly once").add(batch.id, ids, sent, now);
+        agent.doubts.as_mut().expect("delivery is exactly once").add(batch.id, records, sent, now);
     }
 
     /// Asks the stream what it holds, and takes what it says.
@@ -268,11 +270,12 @@ impl World {
         agent.wake = None;
         for flight in agent.flights.iter_mut().filter(|flight| batches.contains(&flight.job.batch().id)) {
             flight.doubtful = None;
-            flight.job.found(|id| found.iter().any(|landed| landed.id == id));
+            flight.job.found(|record| found.iter().any(|landed| (landed.id, landed.hash) == record));
             (flight.sent, flight.due) = (self.clock, self.clock);
         }
-        let landed: Vec<Landed> = found.into_iter().collect();
-        agent.engine.found(&generations, &landed, now);
+        let landed = found.into_iter().collect();
+        let now = Now { mono: now, wall: self.sim.state().now };
+        agent.engine.found(&generations, landed, now);
     }
 
     /// One request: accepted, throttled in part, refused, or accepted with the answer lost.
@@ -352,7 +355,8 @@ impl World {
         if self.shape.slots && batch.keys(index).any(|key| Some(slot_of(key)) != record.slot) {
             return Err(format!("a record of several slots: {record:?}"));
         }
-        let landed = Landed { id, slot: record.slot.filter(|_| record.count > 1) };
+        let slot = record.slot.filter(|_| record.count > 1);
+        let landed = Landed { id, slot, hash: content_hash(batch.record(index)) };
         let arrived = self.sim.state().now - ago;
         self.stream.take(landed, arrived);
         for (_, line) in batch.parts(index) {
@@ -396,6 +400,11 @@ impl World {
         }
         if power {
             self.store.cut_power(&mut self.random);
+            self.boot += 1;
+            // Of a joined record of which a part is taken back, the rest comes again: a limit.
+            if self.once && self.shape.aggregate.is_none() && self.random.bool() {
+                self.logs_lose_their_ends();
+            }
         }
         if self.once {
             return;
@@ -410,6 +419,32 @@ impl World {
             } else {
                 self.accepted.push((generation, end, id));
             }
+        }
+    }
+
+    /// A power cut takes back lines of the live logs that were not synced, but none that is acked or that the file is known
+    /// by: that is another life of the file. Whoever read them keeps them; in their place come others.
+    fn logs_lose_their_ends(&mut self) {
+        let bytes = self.store.bytes().unwrap_or_default();
+        let places =
+            journal::read(std::path::Path::new("sim"), "sim", &bytes).map(|(c, _)| c.places).unwrap_or_default();
+        for (log, name) in LOGS.into_iter().enumerate() {
+            if !self.writes_to(log, name) || self.is_copying(name) || self.writers[log].torn.is_some() {
+                continue;
+            }
+            let inode = Arc::clone(&self.writers[log].inode);
+            let mut inode = inode.lock().unwrap();
+            let known = places.values().filter(|place| place.id.ino == inode.number);
+            let known = known.map(|place| place.acked.max(u64::from(place.head.len))).max();
+            let from = usize::try_from(known.unwrap_or(0)).unwrap().min(inode.data.len());
+            let cuts: Vec<usize> =
+                (from..=inode.data.len()).filter(|cut| *cut == 0 || inode.data[cut - 1] == b'\n').collect();
+            let Some(cut) = self.random.choice(cuts) else { continue };
+            for id in ids(&inode.data[cut..]) {
+                // Nobody has to deliver it, and who did has.
+                self.lines.get_mut(&id).expect("it was written").allowed = 0;
+            }
+            inode.data.truncate(cut);
         }
     }
 

@@ -125,6 +125,7 @@ fn every_planted_bug_is_found() {
         Planted::ChildrenNotRead,
         Planted::SlotIgnored,
         Planted::NoSettlingWait,
+        Planted::RebootUnnoticed,
     ];
     let missed: Vec<Planted> = bugs.into_iter().filter(|bug| search(0..SEEDS, *bug, 1).is_empty()).collect();
     let _ = std::panic::take_hook();

@@ -111,6 +111,7 @@ impl Stream {
             last: (to > from).then(|| (to - 1).to_string()),
             next: (!at_end || !shard.closed).then(|| to.to_string()),
             at_tip: at_end && !shard.closed,
+            arrived: (to > from).then(|| shard.records[to - 1].arrived),
             bytes: 100,
         }
     }

@@ -45,6 +45,7 @@ pub enum Planted {
     ChildrenNotRead,
     SlotIgnored,
     NoSettlingWait,
+    RebootUnnoticed,
 }
 
 pub struct Flight {
@@ -107,6 +108,8 @@ pub struct World {
     pub slow: bool,
     /// Every other world wants each line exactly once.
     pub once: bool,
+    /// Counts the starts of the machine.
+    pub boot: u64,
     pub stream: Stream,
     pub late: Vec<Late>,
 }
@@ -147,6 +150,7 @@ impl World {
             accepted: Vec::new(),
             slow: false,
             once,
+            boot: 1,
             stream: Stream::new(seed, hide_children, hide_slots),
             late: Vec::new(),
         };

@@ -100,6 +100,10 @@ impl World {
         self.writers[log].inode = inode;
     }
 
+    pub(super) fn is_copying(&self, name: &str) -> bool {
+        self.copying.contains(name)
+    }
+
     pub(super) fn writes_to(&self, log: usize, name: &str) -> bool {
         self.sim.state().inode(name).is_some_and(|i| Arc::ptr_eq(&i, &self.writers[log].inode))
     }

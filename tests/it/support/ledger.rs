@@ -233,10 +233,21 @@ impl Ledger {
             *self.refused_by_shard.entry(shard).or_default() += 1;
             return json!({ "ErrorCode": code, "ErrorMessage": message });
         }
+        let sequence = self.take(shard, data, partition_key, explicit_hash_key);
+        json!({ api.number: self.shards.sequence_number(sequence, shard), "ShardId": shard_id(shard) })
+    }
+
+    /// A record of somebody else's.
+    pub(crate) fn take_anothers(&mut self, data: Vec<u8>, partition_key: &str) {
+        let shard = self.shards.route(hash(partition_key, None));
+        self.take(shard, data, partition_key.to_owned(), None);
+    }
+
+    fn take(&mut self, shard: usize, data: Vec<u8>, partition_key: String, explicit_hash_key: Option<String>) -> u64 {
         let sequence = self.shards.take(shard);
         let arrived = self.now().as_millisecond();
         self.accepted.push(Accepted { data, partition_key, explicit_hash_key, shard, sequence, arrived });
-        json!({ api.number: self.shards.sequence_number(sequence, shard), "ShardId": shard_id(shard) })
+        sequence
     }
 
     /// Whether this record is one too many for its shard for now.
