@@ -272,13 +272,13 @@ impl Desk {
         let doubts = self.doubts.as_mut().expect("only doubts ask");
         let Outcome { found, batches, generations } = doubts.told(ask, told, now)?;
         let records: HashSet<(RecordId, u64)> = found.iter().map(|landed| (landed.id, landed.hash)).collect();
-        let (searched, mut doubtful, mut absent) = (!batches.is_empty(), 0, 0);
+        let (searched, mut doubtful, mut here) = (!batches.is_empty(), 0, 0);
         for id in batches {
             let entry = self.jobs.get_mut(&id).expect("a batch in doubt is known");
             entry.doubtful = None;
             doubtful += entry.job.in_doubt().len();
+            here += entry.job.in_doubt().iter().filter(|index| records.contains(&entry.job.record(**index))).count();
             let next = entry.job.found(|record| records.contains(&record));
-            absent += entry.job.attempt().len();
             self.advance(id);
             self.place(id, next, now);
         }
@@ -287,7 +287,7 @@ impl Desk {
             let landed = found.into_iter().filter(of).collect();
             self.news.push_back(Work::Found { generations, landed });
         }
-        searched.then_some((doubtful - absent, absent))
+        searched.then_some((here, doubtful - here))
     }
 
     /// The dead letters of batch `id` are on disk, or not.
@@ -376,11 +376,12 @@ mod tests {
     use super::*;
     use crate::{
         deliver::{
-            MaxRate,
+            MaxRate, ServiceClock,
+            search::Page,
             shards::Seen,
             testing::{batch, failure},
         },
-        model::Slot,
+        model::{Now, Slot, content_hash},
     };
     use proptest::prelude::*;
     use std::time::Duration;
@@ -507,11 +508,16 @@ mod tests {
 
     /// Sends records of these slots, one list a batch, through a destination in moods, which takes up requests in any
     /// order; what it stored of each slot, in its order.
-    fn stored(seed: u64, slots: &[Vec<u8>], max: usize, keeps_order: bool) -> HashMap<u8, Vec<(u64, u32)>> {
+    /// With `once`, what it says it does not know may be stored all the same, and it can be asked.
+    fn stored(seed: u64, slots: &[Vec<u8>], max: usize, keeps_order: bool, once: bool) -> HashMap<u8, Vec<(u64, u32)>> {
         let mut rng = fastrand::Rng::with_seed(seed);
-        let mut desk =
-            Desk::new(Rules { max_in_flight: max, keeps_order, ..Rules::default() }, fastrand::Rng::with_seed(seed));
         let mut now = Instant::now();
+        let clock = ServiceClock::new(Now { mono: now, wall: 0 });
+        let once = once.then(|| ExactlyOnce { settle_wait: Duration::from_secs(1), clock });
+        let knows = once.is_none();
+        let rules = Rules { max_in_flight: max, keeps_order, once, ..Rules::default() };
+        let mut desk = Desk::new(rules, fastrand::Rng::with_seed(seed));
+        let mut held = Vec::new();
         let mut stored: HashMap<u8, Vec<(u64, u32)>> = HashMap::new();
         let (mut coming, mut requests) = ((0..).zip(slots).collect::<VecDeque<_>>(), Vec::new());
         for _ in 0..100_000 {
@@ -519,23 +525,45 @@ mod tests {
                 && let Some((id, slots)) = coming.pop_front()
             {
                 let mut batch = batch(id, slots.len());
+                batch.files[0].generation = Generation(id);
                 batch.records.iter_mut().zip(slots).for_each(|(record, slot)| record.slot = Some(Slot(*slot)));
                 desk.accept(batch, now);
             }
             match desk.next(now) {
                 Some(Work::Send { ticket, batch, which, .. }) => requests.push((ticket, batch, which)),
                 Some(Work::Write { id, .. }) => desk.written(id, true, now),
-                Some(Work::Settled(_) | Work::Ask(_) | Work::Found { .. } | Work::Delayed(_)) => {}
+                Some(Work::Ask(ask)) => {
+                    let told = match &ask {
+                        Ask::Shards { .. } => Told::Shards { shards: vec!["0".to_owned()], page: None },
+                        Ask::Iterator { .. } => Told::Iterator("0".to_owned()),
+                        Ask::Records { .. } => {
+                            let (landed, next) = (held.clone(), Some("0".to_owned()));
+                            Told::Records(Page { landed, next, at_tip: true, ..Page::default() })
+                        }
+                    };
+                    let _ = desk.told(&ask, told, now);
+                }
+                Some(Work::Settled(_) | Work::Found { .. } | Work::Delayed(_)) => {}
                 None if !requests.is_empty() => {
                     let (ticket, batch, which) = requests.swap_remove(rng.usize(..requests.len()));
                     let reply = answer(&mut rng, which.len());
+                    // What nobody knows of may be stored; to whoever sends it again that makes no difference.
+                    let mut is_lost = |class| knows || class != Class::Ambiguous || rng.bool();
                     let failed: Vec<u32> = match &reply {
-                        Reply::Answered { failed } => failed.iter().map(|(position, _)| *position).collect(),
-                        Reply::Failed(_) => (0..).zip(&which).map(|(position, _)| position).collect(),
+                        Reply::Answered { failed } => {
+                            failed.iter().filter(|(_, f)| is_lost(f.class)).map(|(position, _)| *position).collect()
+                        }
+                        Reply::Failed(f) if is_lost(f.class) => {
+                            (0..).zip(&which).map(|(position, _)| position).collect()
+                        }
+                        Reply::Failed(_) => Vec::new(),
                     };
                     for (_, index) in (0..).zip(&which).filter(|(position, _)| !failed.contains(position)) {
                         let slot = batch.records[*index as usize].slot.expect("set above").0;
                         stored.entry(slot).or_default().push((batch.id.0, *index));
+                        let (id, hash) =
+                            (batch.record_id(*index as usize), content_hash(batch.record(*index as usize)));
+                        held.push(Landed { id, slot: None, hash });
                     }
                     desk.replied(ticket, which.len(), reply, now);
                 }
@@ -551,17 +579,30 @@ mod tests {
     #[test]
     fn without_the_order_kept_records_overtake_each_other() {
         let slots = vec![vec![1; 10]; 10];
-        assert!((0..10).any(|seed| !stored(seed, &slots, 4, false)[&1].is_sorted()));
+        assert!((0..10).any(|seed| !stored(seed, &slots, 4, false, false)[&1].is_sorted()));
     }
 
     proptest! {
         #[test]
         fn records_of_one_slot_are_stored_in_their_order_whatever_fails(
-            seed: u64, slots in prop::collection::vec(prop::collection::vec(0u8..6, 0..20), 1..15), max in 1usize..9
+            seed: u64, slots in prop::collection::vec(prop::collection::vec(0u8..6, 0..20), 1..15), max in 1usize..9,
+            once: bool,
         ) {
-            for (slot, order) in stored(seed, &slots, max, true) {
+            for (slot, order) in stored(seed, &slots, max, true, once) {
                 prop_assert!(order.is_sorted_by(|a, b| a < b), "{}: {:?}", slot, order);
             }
+        }
+
+        #[test]
+        fn nothing_is_stored_twice_and_all_is_stored_although_answers_are_lost(
+            seed: u64, sizes in prop::collection::vec(0usize..20, 1..15), max in 1usize..9
+        ) {
+            let slots: Vec<Vec<u8>> = sizes.iter().map(|size| vec![7; *size]).collect();
+            let mut stored = stored(seed, &slots, max, false, true).remove(&7).unwrap_or_default();
+            let all = stored.len();
+            stored.sort_unstable();
+            stored.dedup();
+            prop_assert_eq!(all, stored.len());
         }
 
         #[test]

@@ -65,6 +65,11 @@ fn answers_500_after_all_was_taken_repeat_nothing() {
 }
 
 #[test]
+fn answers_503_after_all_was_taken_repeat_nothing() {
+    check(now_and_then(Fault::TakeButAnswer(503)));
+}
+
+#[test]
 fn answers_500_before_anything_was_taken_lose_nothing() {
     check(now_and_then(Fault::INTERNAL_FAILURE));
 }
@@ -227,6 +232,32 @@ fn a_state_directory_and_logs_that_moved_to_another_place_repeat_nothing() {
         }
     });
     assert_all_once(&consumed(&kinesis), "s", 3_000, 0);
+}
+
+#[test]
+fn another_configuration_after_a_kill_loses_nothing() {
+    let keyed = |field: &str| format!("partition_key: {{ field: {field} }}");
+    for after in ["".to_owned(), keyed("last"), format!("aggregate: true, {}", keyed("first"))] {
+        let (site, kinesis) = (Site::new(), Kinesis::start());
+        let both = r"parse: { regex: '^\w+ (?P<first>\d{7})\d(?P<last>\d\d)' }";
+        let yaml = |shape: &str| {
+            let yaml =
+                Yaml::new("app.log*", &kinesis.url()).destination(&format!("kinesis: {{ stream: logs, {shape} }}"));
+            yaml.step(both).step("emit: raw").flow(EXACTLY_ONCE)
+        };
+        site.configure(&yaml(&format!("aggregate: true, {}", keyed("last"))));
+        Writer::new(&site.log("app.log"), "c").lines(20_000);
+        // One shard takes nothing: what is in the stream lies between lines that are not.
+        kinesis.set(Fault::ThrottleShard(1));
+        let agent = Agent::run(&site);
+        let taken = || kinesis.see(|l| l.accepted.iter().map(|a| kpl::opened(&a.data).len()).sum::<usize>());
+        expect("the other shards to take theirs", SOON, || taken() > 10_000);
+        agent.kill();
+        kinesis.set(Fault::Pass);
+        site.configure(&yaml(&after));
+        Agent::once(&site, SOON);
+        assert_all_once(&consumed(&kinesis), "c", 20_000, 20_000);
+    }
 }
 
 #[test]

@@ -389,7 +389,8 @@ fn decide(ledger: &mut Ledger, head: &http::Head, body: &[u8], fault: &Fault) ->
         None => refusal(400, "UnknownOperationException", target),
     };
     if let Fault::TakeButAnswer(status) = fault {
-        return refusal(*status, "InternalFailure", "Internal service failure.");
+        let code = if *status == 503 { "ServiceUnavailable" } else { "InternalFailure" };
+        return refusal(*status, code, "Internal service failure.");
     }
     verdict
 }
