@@ -51,7 +51,7 @@ async fn send(file: &Path, client: &Client, record: usize) {
     let mut file = BufReader::with_capacity(1 << 20, fs::File::open(file).expect("the log"));
     let mut under_way = JoinSet::new();
     let mut number = 0_u64;
-    let requests = if record == 0 { 500 } else { REQUEST / record };
+    let requests = REQUEST.checked_div(record).unwrap_or(500);
     loop {
         let mut entries = Vec::with_capacity(requests);
         while entries.len() < requests {

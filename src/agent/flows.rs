@@ -105,7 +105,7 @@ impl Flows {
                     .await
                     .map(|sink| prepare(options, journal, state_dir, mode, host, sink)),
                 Destination::Kinesis(kinesis) => {
-                    KinesisSink::connect(&kinesis, shards.of(&kinesis), flow::driver::now())
+                    Box::pin(KinesisSink::connect(&kinesis, shards.of(&kinesis), flow::driver::now()))
                         .await
                         .map(|sink| prepare(options, journal, state_dir, mode, host, sink))
                 }

@@ -38,6 +38,7 @@ struct Padded<'a> {
 }
 
 impl<'a> Padded<'a> {
+    #[expect(clippy::inline_always, reason = "only what is part of the dispatched function gets its vectors")]
     #[inline(always)]
     fn new(message: &'a [u8]) -> Self {
         let (whole, blocks) = (message.len() / 64, (message.len() + 8) / 64 + 1);
@@ -51,6 +52,7 @@ impl<'a> Padded<'a> {
     }
 
     /// Block `at`; behind the last one, any.
+    #[expect(clippy::inline_always, reason = "only what is part of the dispatched function gets its vectors")]
     #[inline(always)]
     fn block(&self, at: usize) -> &[u8; 64] {
         let block = match at.checked_sub(self.whole) {
@@ -61,6 +63,7 @@ impl<'a> Padded<'a> {
     }
 }
 
+#[expect(clippy::inline_always, reason = "only what is part of the dispatched function gets its vectors")]
 #[inline(always)]
 fn together<const N: usize>(messages: &[&[u8]]) -> Vec<[u8; 16]> {
     let padded: [Padded<'_>; N] =
@@ -159,11 +162,14 @@ const SINES: [u32; 64] = [
 /// By how much each step of a round turns.
 const TURNS: [[u32; 4]; 4] = [[7, 12, 17, 22], [5, 9, 14, 20], [4, 11, 16, 23], [6, 10, 15, 21]];
 
+#[expect(clippy::inline_always, reason = "only what is part of the dispatched function gets its vectors")]
 #[inline(always)]
 fn each<const N: usize>(f: impl Fn(usize) -> u32) -> Word<N> {
     std::array::from_fn(f)
 }
 
+#[expect(clippy::inline_always, reason = "only what is part of the dispatched function gets its vectors")]
+#[expect(clippy::many_single_char_names, reason = "the names of RFC 1321")]
 #[inline(always)]
 fn compress<const N: usize>(state: &mut [Word<N>; 4], words: &[Word<N>; 16]) {
     let [mut a, mut b, mut c, mut d] = *state;
@@ -196,7 +202,7 @@ mod tests {
 
     #[test]
     fn every_length_around_the_blocks_is_padded_as_it_must_be() {
-        let lengths: Vec<Vec<u8>> = (0..200).map(|len| (0..len).map(|n| n as u8).collect()).collect();
+        let lengths: Vec<Vec<u8>> = (0..200).map(|len| (0..len).collect()).collect();
         check(&lengths);
         for together in 1..=LANES {
             lengths.windows(together).step_by(7).for_each(check);

@@ -109,7 +109,7 @@ impl<F: Fs, S: Storage> Driver<F, S> {
         match input {
             Input::News(News::Settled(settled)) => self.engine.handle(Event::Settled(settled), now),
             Input::News(News::Found { generations, landed }) => {
-                self.engine.found(&generations, landed, Now { mono: now, ..self::now() })
+                self.engine.found(&generations, landed, Now { mono: now, ..self::now() });
             }
             Input::News(News::Delayed(id)) => self.engine.handle(Event::Delayed(id), now),
             Input::Stop => self.engine.handle(Event::Stop, now),

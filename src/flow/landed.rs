@@ -53,7 +53,8 @@ mod tests {
 
     #[test]
     fn a_line_is_held_by_a_record_of_its_own_slot_that_reaches_over_it() {
-        let key_of = |slot: Slot| (0..).map(|n| format!("k{n}")).find(|key| Slot::of(key.as_bytes()) == slot).unwrap();
+        let key_of =
+            |slot: Slot| (0..1_000_000).map(|n| format!("k{n}")).find(|key| Slot::of(key.as_bytes()) == slot).unwrap();
         let (a, b) = (key_of(Slot(1)), key_of(Slot(2)));
         let generation = Generation(5);
         let landed =

@@ -75,6 +75,7 @@ pub enum Event {
 
 /// What a look or a read left behind.
 #[derive(Clone, Copy, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about the file table")]
 pub struct Work {
     /// Some file has something to read.
     pub readable: bool,
@@ -127,6 +128,7 @@ pub struct Settings {
 
 /// One flow's decisions.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, most combinations of which occur")]
 pub struct Machine {
     settings: Settings,
     ledger: Ledger,
@@ -231,7 +233,9 @@ impl Machine {
             self.work.changed = false;
             let marks = std::mem::take(&mut self.marks);
             if let Some(reserve) = &mut self.reserve {
-                marks.iter().for_each(|mark| reserve.acked(mark.generation, mark.end));
+                for mark in &marks {
+                    reserve.acked(mark.generation, mark.end);
+                }
             }
             return Action::Persist(marks);
         }

@@ -63,7 +63,9 @@ impl Reserve {
         self.looked = Some(now);
         let is_idle = |granted: &Granted| granted.acked >= granted.sent && now >= granted.sent_at + IDLE;
         let idle: Vec<Generation> = self.granted.iter().filter(|(_, g)| is_idle(g)).map(|(id, _)| *id).collect();
-        idle.iter().for_each(|generation| self.forget(*generation));
+        for generation in &idle {
+            self.forget(*generation);
+        }
         (!idle.is_empty()).then_some(idle)
     }
 

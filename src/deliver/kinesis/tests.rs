@@ -31,7 +31,7 @@ async fn connect(stream: &str, aws: Aws) -> KinesisSink {
         max_in_flight: 2,
         max_rate: MaxRate::default(),
     };
-    KinesisSink::connect(&options, Arc::default(), now()).await.unwrap()
+    Box::pin(KinesisSink::connect(&options, Arc::default(), now())).await.unwrap()
 }
 
 fn ask(stream: &str, batch: &Batch, which: &[u32], answer: Option<(u16, &str)>) -> (Reply, Request) {

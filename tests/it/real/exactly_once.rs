@@ -165,7 +165,7 @@ fn check_start(meanwhile: impl FnOnce(&Site, &Kinesis)) -> Kinesis {
     let (site, kinesis) = (Site::new(), Kinesis::start());
     site.configure(&yaml(&kinesis, ""));
     Writer::new(&site.log("app.log"), "s").lines(3_000);
-    kinesis.set(Fault::Slow(Duration::from_secs(60)));
+    kinesis.set(Fault::Slow(Duration::from_mins(1)));
     let agent = Agent::run(&site);
     expect("all lines to be taken", SOON, || kinesis.count() == 3_000);
     agent.kill();
@@ -237,7 +237,7 @@ fn a_state_directory_and_logs_that_moved_to_another_place_repeat_nothing() {
 #[test]
 fn another_configuration_after_a_kill_loses_nothing() {
     let keyed = |field: &str| format!("partition_key: {{ field: {field} }}");
-    for after in ["".to_owned(), keyed("last"), format!("aggregate: true, {}", keyed("first"))] {
+    for after in [String::new(), keyed("last"), format!("aggregate: true, {}", keyed("first"))] {
         let (site, kinesis) = (Site::new(), Kinesis::start());
         let both = r"parse: { regex: '^\w+ (?P<first>\d{7})\d(?P<last>\d\d)' }";
         let yaml = |shape: &str| {
@@ -287,7 +287,7 @@ fn a_clock_that_was_wrong_when_the_records_were_sent_hides_none_of_them() {
         kinesis.set_clock(offset);
         site.configure(&yaml(&kinesis, ""));
         Writer::new(&site.log("app.log"), "c").lines(2_000);
-        kinesis.set(Fault::Slow(Duration::from_secs(60)));
+        kinesis.set(Fault::Slow(Duration::from_mins(1)));
         let agent = Agent::run(&site);
         expect("all lines to be taken", SOON, || kinesis.count() == 2_000);
         agent.kill();
@@ -370,7 +370,7 @@ fn cost(shards: usize, others: usize) -> (Duration, u64) {
     let (site, kinesis) = (Site::new(), Kinesis::start_with(shards));
     site.configure(&yaml(&kinesis, ""));
     Writer::new(&site.log("app.log"), "c").lines(2_000);
-    kinesis.set(Fault::Slow(Duration::from_secs(60)));
+    kinesis.set(Fault::Slow(Duration::from_mins(1)));
     let agent = Agent::run(&site);
     expect("all lines to be taken", SOON, || kinesis.count() == 2_000);
     agent.kill();

@@ -61,9 +61,15 @@ impl World {
             (Planted::RetireBeforeAcked, Some(places)) => {
                 places.retain(|p| LOGS.iter().any(|l| p.path.ends_with(l)));
             }
-            (Planted::RebootUnnoticed, _) => doubts.iter_mut().for_each(|doubt| doubt.changed = false),
+            (Planted::RebootUnnoticed, _) => {
+                for doubt in &mut doubts {
+                    doubt.changed = false;
+                }
+            }
             (Planted::ReadBackFromTheWrongTime, _) => {
-                doubts.iter_mut().for_each(|doubt| doubt.since += 60_000_000_000);
+                for doubt in &mut doubts {
+                    doubt.since += 60_000_000_000;
+                }
             }
             _ => {}
         }
@@ -331,7 +337,7 @@ impl World {
         self.late = later;
         let due: Vec<Late> = due;
         for Late { due, batch, which } in due {
-            let ago = i64::try_from((self.clock - due).as_nanos()).unwrap();
+            let ago = i64::try_from(self.clock.saturating_sub(due).as_nanos()).unwrap();
             for index in which {
                 self.accept_record(&batch, usize::try_from(index).unwrap(), ago, false)?;
             }

@@ -1,8 +1,11 @@
 //! Carries out what the machine decides: looks, reads, cuts, processes, writes the journal. Generic over the file
 //! system and the journal's storage, so that a simulation runs exactly this code. Knows no network and no clock.
 
+mod found;
+mod reading;
+
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashSet,
     io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -13,22 +16,17 @@ use crate::{
     checkpoint::{journal::Journal, storage::Storage},
     deliver::{ServiceClock, Shape},
     flow::{
-        compare,
-        cutter::{Cutter, HEAD, tail},
+        cutter::Cutter,
         landed::Held,
         machine::{Action, Event, Look, Machine, Settings, Work},
         mismatch::Sample,
     },
-    model::{Batch, Doubt, Generation, Landed, Mark, Now, Place, Reservation, Span},
-    record::{
-        ec2,
-        pipeline::Pipeline,
-        split::{self, Token},
-    },
+    model::{Batch, Doubt, Generation, Landed, Mark, Now, Place, Reservation},
+    record::{ec2, pipeline::Pipeline, split},
     source::{
         self,
         fs::Fs,
-        tail::{Change, Chunk, Consumed, Framing, Key, Notice, Read, Scope, Start, Summary, Table},
+        tail::{Change, Framing, Notice, Scope, Start, Summary, Table},
     },
     telemetry::counters::FlowCounters,
 };
@@ -178,65 +176,6 @@ impl<F: Fs, S: Storage> Engine<F, S> {
             Action::Wait(until) => Step::Wait(until),
             Action::Exit => Step::Exit,
         }
-    }
-
-    /// The destination holds these records of the generations, all of which were in doubt, and no others.
-    pub fn found(&mut self, generations: &[Generation], landed: Vec<Landed>, now: Now) {
-        let mut by_generation: HashMap<Generation, Vec<Landed>> = HashMap::new();
-        for landed in landed {
-            by_generation.entry(landed.id.generation).or_default().push(landed);
-        }
-        for generation in generations {
-            let own = by_generation.remove(generation).unwrap_or_default();
-            if self.changed.contains(generation) && !own.is_empty() {
-                self.to_compare.push((*generation, own));
-            } else {
-                self.cutter.held.add(*generation, &own);
-                self.table.found(*generation, &own);
-            }
-        }
-        self.compare_all(now);
-        self.worked(now.mono);
-    }
-
-    /// Compares what was found with files that may hold something else by now; those that cannot be read are tried again.
-    fn compare_all(&mut self, now: Now) {
-        for (generation, landed) in std::mem::take(&mut self.to_compare) {
-            match self.compare(generation, &landed, now) {
-                Some(held) => {
-                    self.cutter.held.add(generation, &held);
-                    self.table.found(generation, &held);
-                }
-                None => self.to_compare.push((generation, landed)),
-            }
-        }
-    }
-
-    /// Which of these records a file holds as they were sent. `None`: it cannot be read now.
-    fn compare(&mut self, generation: Generation, landed: &[Landed], now: Now) -> Option<Vec<Landed>> {
-        let (mut held, mut buf) = (Vec::new(), Vec::new());
-        for cluster in compare::clusters(landed) {
-            let span = cluster.span;
-            let Some(bytes) = usize::try_from(span.len()).ok().filter(|_| span.len() <= compare::MOST) else {
-                continue;
-            };
-            let (key, got) = self.table.bytes_of(generation, span.start, bytes, &mut buf, now.mono)?;
-            if got < bytes {
-                continue;
-            }
-            if self.cutter.lacks_header(generation) {
-                let mut head = Vec::new();
-                let end_of_file = self.table.head(key, &mut head, HEAD)?;
-                self.cutter.learn_header_of(generation, &head, end_of_file);
-            }
-            let file = self.table.file_ref(key);
-            held.extend(self.cutter.compare(&cluster, &file, &buf[..bytes], self.shape, now));
-        }
-        if held.len() < landed.len() {
-            let (found, other) = (held.len(), landed.len() - held.len());
-            tracing::warn!(%generation, found, other, "the machine or the configuration is another since these records were sent, and some of them are not what the file would give now; its bytes are sent as they are now");
-        }
-        Some(held)
     }
 
     /// How far the files are delivered.
@@ -389,85 +328,6 @@ impl<F: Fs, S: Storage> Engine<F, S> {
         }
         self.persist_failed = written.is_err();
         written
-    }
-
-    fn read(&mut self, now: Now) {
-        let Some(key) = self.table.next_ready() else { return };
-        let mut buf = std::mem::take(&mut self.buf);
-        match self.table.read(key, &mut buf, now.mono) {
-            Read::Chunk(chunk) => {
-                self.learn_header(key, &chunk, &buf);
-                let file = self.table.file_ref(key);
-                let consumed = self.cutter.cut(&mut self.machine, &file, &chunk, &buf, now);
-                if self.cutter.held.any_of(chunk.generation) {
-                    self.cutter.held.pass(chunk.generation, consumed.to);
-                }
-                self.table.consumed(key, &chunk, consumed, now.mono);
-            }
-            Read::LongLine { chunk, len } => {
-                self.learn_header(key, &chunk, &buf);
-                self.long_line(key, &chunk, len, &mut buf, now);
-            }
-            Read::Landed { chunk, to, tail } => {
-                let mark = Mark { generation: chunk.generation, end: to, tail };
-                self.machine.open_batch().mark(mark, now.mono);
-                let header_left = chunk.header_left;
-                let consumed = Consumed { to, tail, left: 0, lines: false, header_left, long_line: false };
-                self.table.consumed(key, &chunk, consumed, now.mono);
-            }
-            Read::Nothing => {}
-        }
-        self.buf = buf;
-    }
-
-    /// Sees to it that the file's first line is known where a step needs it: after a restart the chunk is not the first.
-    fn learn_header(&mut self, key: Key, chunk: &Chunk, buf: &[u8]) {
-        if !self.cutter.lacks_header(chunk.generation) {
-            return;
-        }
-        if chunk.offset == 0 {
-            let head = &buf[chunk.bytes.clone()];
-            let shown = head.len().min(HEAD);
-            self.cutter.learn_header(chunk, &head[..shown], chunk.end_of_file && shown == head.len());
-            return;
-        }
-        let mut head = Vec::new();
-        if let Some(end_of_file) = self.table.head(key, &mut head, HEAD) {
-            self.cutter.learn_header(chunk, &head, end_of_file);
-        }
-    }
-
-    /// A line longer than any buffer: its beginning is at hand, its end was found.
-    fn long_line(&mut self, key: Key, chunk: &Chunk, len: u64, buf: &mut Vec<u8>, now: Now) {
-        let file = self.table.file_ref(key);
-        self.cutter.counters.read_bytes.add(len);
-        let span = Span { start: chunk.offset, end: chunk.offset + len };
-        let header_left = chunk.header_left.saturating_sub(1);
-        if chunk.header_left == 0 {
-            let data = &buf[chunk.bytes.clone()];
-            let (keep, dropped) = match split::too_long(&self.cutter.framing, data, usize::MAX) {
-                Token::TooLong { keep, .. } => (keep, true),
-                Token::Record { body, .. } => (body, false),
-                _ => unreachable!("a long line is truncated or dropped"),
-            };
-            let before = Mark { generation: chunk.generation, end: chunk.offset, tail: tail(buf, chunk.bytes.start) };
-            let data = &buf[chunk.bytes.start..chunk.bytes.start + keep];
-            if dropped {
-                self.cutter.too_long(&mut self.machine, &file, span, data, before, now);
-            } else {
-                self.cutter.emit(&mut self.machine, &file, span, data, true, before, now);
-            }
-        }
-        let print = self.table.tail_at(key, span.end, buf).unwrap_or_default();
-        if header_left == 0 {
-            let mark = Mark { generation: chunk.generation, end: span.end, tail: print };
-            self.machine.open_batch().mark(mark, now.mono);
-            if self.machine.open_batch().is_full() {
-                self.machine.close_open();
-            }
-        }
-        let consumed = Consumed { to: span.end, tail: print, left: 0, lines: false, header_left, long_line: false };
-        self.table.consumed(key, chunk, consumed, now.mono);
     }
 }
 

@@ -1,0 +1,73 @@
+//! What the destination was found to hold, before the file table and the cutter go by it.
+//! Invariant: where a file may hold something else by now, only records go on that were compared with it.
+
+use std::collections::HashMap;
+
+use super::Engine;
+use crate::{
+    checkpoint::storage::Storage,
+    flow::{compare, cutter::HEAD},
+    model::{Generation, Landed, Now},
+    source::fs::Fs,
+};
+
+impl<F: Fs, S: Storage> Engine<F, S> {
+    /// The destination holds these records of the generations, all of which were in doubt, and no others.
+    pub fn found(&mut self, generations: &[Generation], landed: Vec<Landed>, now: Now) {
+        let mut by_generation: HashMap<Generation, Vec<Landed>> = HashMap::new();
+        for landed in landed {
+            by_generation.entry(landed.id.generation).or_default().push(landed);
+        }
+        for generation in generations {
+            let own = by_generation.remove(generation).unwrap_or_default();
+            if self.changed.contains(generation) && !own.is_empty() {
+                self.to_compare.push((*generation, own));
+            } else {
+                self.cutter.held.add(*generation, &own);
+                self.table.found(*generation, &own);
+            }
+        }
+        self.compare_all(now);
+        self.worked(now.mono);
+    }
+
+    /// Compares what was found with files that may hold something else by now; those that cannot be read are tried again.
+    pub(super) fn compare_all(&mut self, now: Now) {
+        for (generation, landed) in std::mem::take(&mut self.to_compare) {
+            match self.compare(generation, &landed, now) {
+                Some(held) => {
+                    self.cutter.held.add(generation, &held);
+                    self.table.found(generation, &held);
+                }
+                None => self.to_compare.push((generation, landed)),
+            }
+        }
+    }
+
+    /// Which of these records a file holds as they were sent. `None`: it cannot be read now.
+    fn compare(&mut self, generation: Generation, landed: &[Landed], now: Now) -> Option<Vec<Landed>> {
+        let (mut held, mut buf) = (Vec::new(), Vec::new());
+        for cluster in compare::clusters(landed) {
+            let span = cluster.span;
+            let Some(bytes) = usize::try_from(span.len()).ok().filter(|_| span.len() <= compare::MOST) else {
+                continue;
+            };
+            let (key, got) = self.table.bytes_of(generation, span.start, bytes, &mut buf, now.mono)?;
+            if got < bytes {
+                continue;
+            }
+            if self.cutter.lacks_header(generation) {
+                let mut first = Vec::new();
+                let end_of_file = self.table.head(key, &mut first, HEAD)?;
+                self.cutter.learn_header_of(generation, &first, end_of_file);
+            }
+            let file = self.table.file_ref(key);
+            held.extend(self.cutter.compare(&cluster, &file, &buf[..bytes], self.shape, now));
+        }
+        if held.len() < landed.len() {
+            let (found, other) = (held.len(), landed.len() - held.len());
+            tracing::warn!(%generation, found, other, "the machine or the configuration is another since these records were sent, and some of them are not what the file would give now; its bytes are sent as they are now");
+        }
+        Some(held)
+    }
+}
