@@ -37,6 +37,8 @@ use crate::{
 
 /// Records of one answer: enough to go on, few enough to be held several times.
 const MOST_RECORDS: i32 = 5_000;
+/// An answer of so many bytes may have been cut off there. The service's own limit is 10 MiB.
+const FULL: u64 = 1 << 20;
 
 fn nanos(time: DateTime) -> Option<i64> {
     i64::try_from(time.as_nanos()).ok()
@@ -158,17 +160,25 @@ pub(super) async fn ask(stream: &Stream, client: Client, ask: &Ask, asked: Asked
         Ask::Records { iterator, .. } => {
             let request = client.get_records().shard_iterator(iterator).limit(MOST_RECORDS).set_stream_arn(arn);
             told(request.send().await, Asked { action: ACTIONS[2], ..asked }, |answer| {
+                let bytes = answer.records.iter().map(|record| record.data.as_ref().len() as u64).sum();
                 Told::Records(Page {
                     landed: answer.records.iter().filter_map(landed).collect(),
                     last: answer.records.last().map(|record| record.sequence_number.clone()),
                     next: answer.next_shard_iterator,
-                    at_tip: answer.millis_behind_latest.map_or(answer.records.is_empty(), |behind| behind == 0),
+                    at_tip: is_at_tip(answer.millis_behind_latest, answer.records.len(), bytes),
                     arrived: answer.records.last().and_then(|record| nanos(record.approximate_arrival_timestamp?)),
-                    bytes: answer.records.iter().map(|record| record.data.as_ref().len() as u64).sum(),
+                    bytes,
                 })
             })
         }
     }
+}
+
+/// Whether nothing is behind the records of an answer. That it is 0 ms behind is believed of a page that is not full:
+/// kinesalite says so of every page.
+fn is_at_tip(behind: Option<i64>, records: usize, bytes: u64) -> bool {
+    let is_full = records >= MOST_RECORDS as usize || bytes >= FULL;
+    behind.map_or(records == 0, |behind| behind == 0 && !is_full)
 }
 
 fn landed(record: &Record) -> Option<Landed> {

@@ -112,6 +112,12 @@ fn trouble(seed: u64) -> impl FnMut(u64) -> Fault + Send + 'static {
 /// With `HEADWATER_TEST_LONG=1` two hundred times.
 #[track_caller]
 fn check_kills(shape: &str, rotation: Rotation, seed: u64) {
+    check_kills_and(shape, rotation, seed, |_, _, _| ());
+}
+
+/// The same, with something before each start.
+#[track_caller]
+fn check_kills_and(shape: &str, rotation: Rotation, seed: u64, before: impl Fn(u64, &Site, &Kinesis)) {
     let (site, kinesis) = (Site::new(), Kinesis::start());
     site.configure(&yaml(&kinesis, shape));
     kinesis.plan(trouble(seed));
@@ -120,6 +126,7 @@ fn check_kills(shape: &str, rotation: Rotation, seed: u64) {
     let load = Load::start(Writer::new(&site.log("app.log"), "k"), pace);
     let (kills, mut children) = (if long() { 200 } else { 6 }, vec![0, 1, 2, 3]);
     for round in 0..kills {
+        before(round, &site, &kinesis);
         let agent = Agent::run(&site);
         if round % 5 == 2 && children.len() < 40 {
             let shard = children.swap_remove(random.usize(..children.len()));
@@ -142,6 +149,14 @@ fn check_kills(shape: &str, rotation: Rotation, seed: u64) {
 #[test]
 fn kills_under_load_and_rename_rotation_repeat_nothing() {
     check_kills("", Rotation::Rename, 1);
+}
+
+#[test]
+fn kills_under_load_with_another_configuration_each_time_repeat_nothing() {
+    // As after a start of the machine: what is found is compared with the files.
+    check_kills_and("", Rotation::Rename, 5, |round, site, kinesis| {
+        site.configure(&yaml(kinesis, "").source(&format!("poll_interval: {}ms", 1_000 + round)));
+    });
 }
 
 #[test]
@@ -201,6 +216,23 @@ fn what_a_killed_agent_sent_is_found_however_the_stream_is_read() {
         assert_eq!(kinesis.count(), 3_000, "{at} {read:?}");
         assert_all_once(&consumed(&kinesis), "s", 3_000, 0);
     }
+}
+
+#[test]
+fn a_service_that_says_of_each_page_that_it_is_the_last_is_read_whole() {
+    let (site, kinesis) = (Site::new(), Kinesis::start_with(1));
+    site.configure(&yaml(&kinesis, ""));
+    // More than a page, right before what is sought.
+    kinesis.change(|l| (0..12_000).for_each(|n| l.take_anothers(b"another's".to_vec(), &n.to_string())));
+    Writer::new(&site.log("app.log"), "t").lines(3_000);
+    kinesis.set(Fault::Slow(Duration::from_mins(1)));
+    let agent = Agent::run(&site);
+    expect("all lines to be taken", SOON, || kinesis.count() == 15_000);
+    agent.kill();
+    kinesis.set(Fault::Pass);
+    kinesis.reading(|_, _| Read::AlwaysAtTip);
+    Agent::once(&site, SOON * 3);
+    assert_eq!(kinesis.count(), 15_000);
 }
 
 #[test]

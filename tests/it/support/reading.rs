@@ -31,6 +31,8 @@ pub(crate) enum Read {
     HangUp,
     /// `GetRecords` gives no records although there are some, and the next iterator means the same place.
     Empty,
+    /// `GetRecords` says of each page that nothing is behind it, as kinesalite does.
+    AlwaysAtTip,
 }
 
 impl Read {
@@ -59,7 +61,7 @@ pub(crate) fn answer(ledger: &Ledger, operation: &str, body: &[u8], fault: &Read
     match fault {
         Read::HangUp => return None,
         Read::Refuse(status, code, message) => return Some(refusal(*status, code, message)),
-        Read::Pass | Read::Empty => (),
+        Read::Pass | Read::Empty | Read::AlwaysAtTip => (),
     }
     let Ok(request) = serde_json::from_slice::<Value>(body) else {
         return Some(refusal(400, "SerializationException", "not such a request"));
@@ -67,7 +69,7 @@ pub(crate) fn answer(ledger: &Ledger, operation: &str, body: &[u8], fault: &Read
     let found = match operation {
         "ListShards" => list(ledger, &request),
         "GetShardIterator" => iterator(ledger, &request),
-        "GetRecords" => records(ledger, &request, matches!(fault, Read::Empty)),
+        "GetRecords" => records(ledger, &request, fault),
         _ => Ok(summary(ledger, &request)),
     };
     Some(found.map_or_else(|verdict| verdict, |answer| (200, answer.to_string())))
@@ -160,8 +162,9 @@ fn since(ledger: &Ledger, shard: &Shard, request: &Value) -> Result<usize, Verdi
     Ok(shard.records.iter().position(|at| arrived(*at) >= time).unwrap_or(shard.records.len()))
 }
 
-/// A page of records. With `empty` none, although there may be some.
-fn records(ledger: &Ledger, request: &Value, empty: bool) -> Result<Value, Verdict> {
+/// A page of records.
+fn records(ledger: &Ledger, request: &Value, fault: &Read) -> Result<Value, Verdict> {
+    let empty = matches!(fault, Read::Empty);
     let place_of = request["ShardIterator"].as_str().and_then(parse_place);
     let [epoch, number, position] = place_of.ok_or_else(|| invalid("Invalid ShardIterator."))?;
     let shard = ledger.shards.get(number).filter(|_| epoch == ledger.shards.epoch());
@@ -172,6 +175,7 @@ fn records(ledger: &Ledger, request: &Value, empty: bool) -> Result<Value, Verdi
     }
     let left = shard.records.get(position..).unwrap_or_default();
     let (page, rest) = left.split_at(if empty { 0 } else { fitting(ledger, left, limit) });
+    let rest = if matches!(fault, Read::AlwaysAtTip) { &[] } else { rest };
     let behind = rest.first().map_or(0, |at| (ledger.now().as_millisecond() - ledger.accepted[*at].arrived).max(1));
     let entries: Vec<Value> = page.iter().map(|at| entry(ledger, *at)).collect();
     let mut answer = json!({ "Records": entries, "MillisBehindLatest": behind });
