@@ -45,7 +45,8 @@ pub(super) enum Work {
 pub(super) struct Ticket {
     id: BatchId,
     sent: Sent,
-    at: Instant,
+    /// When it was sent, by the destination's clock, in nanoseconds since 1970; 0 where that does not matter.
+    there: i64,
 }
 
 #[derive(Debug)]
@@ -55,8 +56,8 @@ struct Entry {
     again: bool,
     /// Failed writes of its dead letters in a row.
     unwritten: u32,
-    /// When the first of its records that are in doubt was sent.
-    doubtful: Option<Instant>,
+    /// When the first of its records that are in doubt was sent, by the destination's clock.
+    doubtful: Option<i64>,
     /// The flow was told that some of it waits for a busy shard.
     delayed: bool,
 }
@@ -202,7 +203,8 @@ impl Desk {
             let sizes = job.attempt().iter().map(|index| u64::from(job.batch().records[*index as usize].size));
             rate.sent(job.attempt().len() as u64, sizes.sum(), now);
         }
-        let ticket = Ticket { id, sent: self.window.sent(), at: now };
+        let there = self.doubts.as_ref().map_or(0, |doubts| doubts.time_there(now));
+        let ticket = Ticket { id, sent: self.window.sent(), there };
         Some(Work::Send { ticket, batch: job.batch().clone(), which: job.attempt().to_vec(), again: *again })
     }
 
@@ -252,7 +254,7 @@ impl Desk {
         let next = entry.job.reply(reply);
         entry.again = true;
         if !entry.job.in_doubt().is_empty() {
-            entry.doubtful.get_or_insert(ticket.at);
+            entry.doubtful.get_or_insert(ticket.there);
         }
         self.advance(ticket.id);
         self.place(ticket.id, next, now);

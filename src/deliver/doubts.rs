@@ -28,8 +28,8 @@ pub struct Doubts {
 #[derive(Debug)]
 struct Batch {
     records: Vec<(RecordId, u64)>,
-    /// When the first of them was sent.
-    sent: Instant,
+    /// When the first of them was sent, by the destination's clock.
+    sent: i64,
     /// When the last request came to an end.
     ended: Instant,
 }
@@ -62,8 +62,15 @@ impl Doubts {
         self.left.extend(doubts.into_iter().map(|doubt| (doubt, now)));
     }
 
-    /// These records of a batch, each with the hash of what it holds, were sent between `sent` and now, and there is no telling whether they arrived.
-    pub fn add(&mut self, id: BatchId, records: Vec<(RecordId, u64)>, sent: Instant, now: Instant) {
+    /// What time it is for the destination. To be taken down then: a machine that is suspended meanwhile
+    /// does not know afterwards for how long.
+    pub fn time_there(&self, now: Instant) -> i64 {
+        self.once.clock.not_before(now)
+    }
+
+    /// These records of a batch, each with the hash of what it holds, were sent between `sent`, a [`Self::time_there`],
+    /// and now, and there is no telling whether they arrived.
+    pub fn add(&mut self, id: BatchId, records: Vec<(RecordId, u64)>, sent: i64, now: Instant) {
         self.batches.insert(id, Batch { records, sent, ended: now });
     }
 
@@ -97,8 +104,7 @@ impl Doubts {
         }
         let batches = std::mem::take(&mut self.batches);
         for batch in batches.values() {
-            let sent = clock.at(batch.sent);
-            batch.records.iter().for_each(|(id, hash)| sought.add_record(*id, *hash, sent));
+            batch.records.iter().for_each(|(id, hash)| sought.add_record(*id, *hash, batch.sent));
             last = last.max(Some(batch.ended));
         }
         if let Some(last) = last.filter(|_| !sought.is_empty()) {
@@ -106,5 +112,39 @@ impl Doubts {
             let search = Search::new(sought, clock.margin(), sent, self.once.settle_wait, now, self.rng.fork());
             self.search = Some(Under { search, batches: batches.into_keys().collect(), generations });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{
+        deliver::{
+            ServiceClock,
+            search::{From, MARGIN},
+        },
+        model::{Generation, Now, Span},
+    };
+
+    #[test]
+    fn what_was_sent_before_the_machine_was_suspended_is_looked_for_where_it_is() {
+        let (start, minute) = (Instant::now(), 60_000_000_000);
+        let clock = ServiceClock::new(Now { mono: start, wall: 0 });
+        clock.learn(100 * minute, start);
+        let once = ExactlyOnce { settle_wait: Duration::from_secs(5), clock: clock.clone() };
+        let mut doubts = Doubts::new(once, fastrand::Rng::with_seed(1));
+        let sent = doubts.time_there(start);
+        // An hour later, of which this machine noticed a second.
+        let now = start + Duration::from_secs(1);
+        clock.learn(160 * minute, now);
+        let id = RecordId { generation: Generation(1), span: Span { start: 0, end: 10 } };
+        doubts.add(BatchId(0), vec![(id, 0)], sent, now);
+        let list = doubts.next(now).expect("the list of shards");
+        doubts.told(&list, Told::Shards { shards: vec!["a".to_owned()], page: None }, now);
+        let margin = i64::try_from(MARGIN.as_nanos()).unwrap();
+        let from = From::Time(100 * minute - margin);
+        assert_eq!(doubts.next(now), Some(Ask::Iterator { shard: "a".to_owned(), from }));
     }
 }

@@ -83,9 +83,9 @@ impl<F: Fs> Table<F> {
         self.doubtful.iter().any(|key| self.entry(*key).lost.is_none() || self.entry(*key).handle.is_some())
     }
 
-    /// Whether the destination holds, or may hold, more of a generation than what was sent and settled by this run.
+    /// Whether the destination holds, or may hold, more of a generation than what is acked.
     pub fn holds_more(&self, generation: Generation) -> bool {
-        let more = |e: &Entry<F::File>| e.doubtful || !e.shores.is_empty();
+        let more = |e: &Entry<F::File>| e.doubtful || !e.shores.is_empty() || e.acked < e.read;
         self.by_generation.get(&generation).is_some_and(|key| more(self.entry(*key)))
     }
 

@@ -258,7 +258,8 @@ impl World {
         let records = job.in_doubt().iter().map(|index| job.record(*index)).collect();
         agent.engine.handle(Event::Delayed(batch.id), now);
         let sent = self.base + doubtful.expect("what is in doubt was sent");
-        agent.doubts.as_mut().expect("delivery is exactly once").add(batch.id, records, sent, now);
+        let doubts = agent.doubts.as_mut().expect("delivery is exactly once");
+        doubts.add(batch.id, records, doubts.time_there(sent), now);
     }
 
     /// Asks the stream what it holds, and takes what it says.
