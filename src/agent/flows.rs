@@ -172,7 +172,7 @@ fn open_journal(state_dir: &Path, options: &flow::Options) -> anyhow::Result<Ope
         tracing::warn!(
             flow,
             bytes = opened.torn,
-            "the checkpoint ends in a torn write, which was cut off; at worst some data is sent again"
+            "the checkpoint ends in a torn write, which was cut off: what it said was delivered is sent again, or looked for in the stream first"
         );
     }
     Ok(opened)

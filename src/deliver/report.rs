@@ -261,7 +261,11 @@ impl Reporter {
     pub(super) fn found(&self, landed: &[Landed]) {
         let (flow, records) = (&self.flow, landed.len());
         self.counters.found.add(records as u64);
-        info!(flow, records, "found in the stream what the last run sent; it is not sent again");
+        if records == 0 {
+            info!(flow, "looked in the stream: it holds nothing beyond what is known to be delivered");
+        } else {
+            info!(flow, records, "found in the stream what the last run sent; it is not sent again");
+        }
     }
 
     /// Of this run's records that may have been delivered, so many were found and so many not.

@@ -66,7 +66,11 @@ pub enum Event {
     /// The journal knows that nothing beyond what is acked was sent: of some, or, at the end, of all.
     Released {
         all: bool,
+        /// Not of these: of them more is held than acked.
+        kept: Vec<Generation>,
     },
+    /// What the destination holds of these, which were in doubt, is known.
+    Found(Vec<Generation>),
     /// A generation is gone for good.
     Forgotten(Generation),
     /// Deliver what was read, then end.
@@ -209,13 +213,24 @@ impl Machine {
                     reserve.granted(&reservations, now);
                 }
             }
-            Event::Released { all } => self.released |= all,
+            Event::Released { all, kept: left } => {
+                self.released |= all;
+                self.left(&left, now);
+            }
+            Event::Found(generations) => self.left(&generations, now),
             Event::Forgotten(generation) => {
                 if let Some(reserve) = &mut self.reserve {
                     reserve.forget(generation);
                 }
             }
             Event::Stop => self.stopping = true,
+        }
+    }
+
+    /// Reservations of an earlier run that are to be given back.
+    fn left(&mut self, generations: &[Generation], now: Instant) {
+        if let Some(reserve) = &mut self.reserve {
+            reserve.left(generations, now);
         }
     }
 

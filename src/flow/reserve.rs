@@ -11,8 +11,10 @@ use crate::model::{Batch, Generation, Reservation, Span};
 /// Bytes that are reserved ahead of what is to be sent: one fsync pays for so many.
 const WINDOW: u64 = 8 << 20;
 /// A file of which nothing is in flight for this long has its reservation taken back, so that a crash years later need not
-/// look for what was sent today. Looked for as often.
+/// look for what was sent today.
 const IDLE: Duration = Duration::from_secs(10);
+/// How often idle ones are looked for.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// A reservation that is older is made anew, without an fsync, so that after a crash little of the stream must be read.
 const RENEW_AFTER: Duration = Duration::from_secs(10);
 
@@ -28,9 +30,9 @@ pub(super) struct Reserve {
 struct Granted {
     limit: u64,
     at: Instant,
-    /// Where what was sent ends, and when it was.
+    /// Where what was sent ends, and when it was; `None`: by this run nothing.
     sent: u64,
-    sent_at: Instant,
+    sent_at: Option<Instant>,
     acked: u64,
 }
 
@@ -44,7 +46,7 @@ impl Reserve {
     pub(super) fn sent(&mut self, batch: &Batch, now: Instant) {
         for (generation, span) in spans(batch) {
             let granted = self.granted.get_mut(&generation).expect("nothing is sent that is not reserved");
-            (granted.sent, granted.sent_at) = (granted.sent.max(span.end), now);
+            (granted.sent, granted.sent_at) = (granted.sent.max(span.end), Some(now));
         }
     }
 
@@ -55,13 +57,22 @@ impl Reserve {
         }
     }
 
+    /// An earlier run has reserved bytes of these, and by now it is known what of them was delivered: this is given back
+    /// as soon as all of it is acked, for each start looks at whatever is reserved.
+    pub(super) fn left(&mut self, generations: &[Generation], now: Instant) {
+        for generation in generations {
+            self.granted.entry(*generation).or_insert(Granted { limit: 0, at: now, sent: 0, sent_at: None, acked: 0 });
+        }
+    }
+
     /// Generations of which nothing is in flight, and was not for a while: another reservation is needed for them.
     pub(super) fn take_idle(&mut self, now: Instant) -> Option<Vec<Generation>> {
-        if self.looked.is_some_and(|looked| now < looked + IDLE) {
+        if self.looked.is_some_and(|looked| now < looked + LOOK_EVERY) {
             return None;
         }
         self.looked = Some(now);
-        let is_idle = |granted: &Granted| granted.acked >= granted.sent && now >= granted.sent_at + IDLE;
+        let is_idle =
+            |granted: &Granted| granted.acked >= granted.sent && granted.sent_at.is_none_or(|at| now >= at + IDLE);
         let idle: Vec<Generation> = self.granted.iter().filter(|(_, g)| is_idle(g)).map(|(id, _)| *id).collect();
         for generation in &idle {
             self.forget(*generation);
@@ -82,7 +93,7 @@ impl Reserve {
     /// They are durable.
     pub(super) fn granted(&mut self, reservations: &[Reservation], now: Instant) {
         for Reservation { generation, limit, .. } in reservations {
-            let new = Granted { limit: 0, at: now, sent: 0, sent_at: now, acked: 0 };
+            let new = Granted { limit: 0, at: now, sent: 0, sent_at: Some(now), acked: 0 };
             let granted = self.granted.entry(*generation).or_insert(new);
             (granted.limit, granted.at) = (*limit, now);
         }
@@ -151,9 +162,23 @@ mod tests {
         let after = |seconds| now + Duration::from_secs(seconds);
         assert_eq!(reserve.take_idle(after(20)), None, "in flight");
         reserve.acked(generation, 100);
-        assert_eq!(reserve.take_idle(after(25)), None, "looked for a moment ago");
+        assert_eq!(reserve.take_idle(now + Duration::from_millis(20_500)), None, "looked for a moment ago");
         assert_eq!(reserve.take_idle(after(40)), Some(vec![generation]));
         assert_eq!(reserve.wanted(&batch, after(41)).len(), 1);
+    }
+
+    #[test]
+    fn what_an_earlier_run_reserved_is_given_back_at_once_unless_more_is_sent_of_it() {
+        let (mut reserve, now) = (Reserve::default(), Instant::now());
+        let (more, done) = (batch(0, 100), Generation(77));
+        let generation = more.files[0].generation;
+        reserve.left(&[generation, done], now);
+        let wanted = reserve.wanted(&more, now);
+        assert!(wanted.len() == 1 && reserve.is_ahead(&wanted[0]), "{wanted:?}");
+        reserve.granted(&wanted, now);
+        reserve.sent(&more, now);
+        assert_eq!(reserve.take_idle(now), Some(vec![done]));
+        assert_eq!(reserve.take_idle(now + LOOK_EVERY), None);
     }
 
     #[test]

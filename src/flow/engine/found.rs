@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use super::Engine;
 use crate::{
     checkpoint::storage::Storage,
-    flow::{compare, cutter::HEAD},
+    flow::{compare, cutter::HEAD, machine::Event},
     model::{Generation, Landed, Now},
     source::fs::Fs,
 };
@@ -27,6 +27,7 @@ impl<F: Fs, S: Storage> Engine<F, S> {
                 self.table.found(*generation, &own);
             }
         }
+        self.machine.handle(Event::Found(generations.to_vec()), now.mono);
         self.compare_all(now);
         self.worked(now.mono);
     }

@@ -281,12 +281,14 @@ impl<F: Fs, S: Storage> Engine<F, S> {
         let table = &self.table;
         let named = |generation: &Generation| generations.is_none_or(|named| named.contains(generation));
         self.journal.release(|generation| !named(&generation) || table.holds_more(generation));
+        let kept =
+            generations.into_iter().flatten().copied().filter(|generation| table.holds_more(*generation)).collect();
         // If that fails, the next start looks into the stream, and finds that nothing is missing.
         if self.write().is_ok() && generations.is_none() {
             let _ = self.sync(true);
         }
         let all = generations.is_none();
-        self.machine.handle(Event::Released { all }, now);
+        self.machine.handle(Event::Released { all, kept }, now);
     }
 
     fn note_changes(&mut self, now: Instant) {

@@ -174,17 +174,24 @@ fn kills_under_load_with_aggregates_by_key_repeat_nothing() {
     check_kills(SHAPES[3], Rotation::Rename, 4);
 }
 
-/// Lines are taken, the answers never come, and the agent is killed: then `meanwhile`, and a start that has to find them.
+/// Lines are taken, the answers never come, and the agent is killed.
+#[track_caller]
+fn leave_in_doubt(site: &Site, kinesis: &Kinesis, lines: usize) {
+    let before = kinesis.count();
+    Writer::new(&site.log("app.log"), "s").lines(lines as u64);
+    kinesis.set(Fault::Slow(Duration::from_mins(1)));
+    let agent = Agent::run(site);
+    expect("all lines to be taken", SOON, || kinesis.count() == before + lines);
+    agent.kill();
+    kinesis.set(Fault::Pass);
+}
+
+/// Lines are left in doubt: then `meanwhile`, and a start that has to find them.
 #[track_caller]
 fn check_start(meanwhile: impl FnOnce(&Site, &Kinesis)) -> Kinesis {
     let (site, kinesis) = (Site::new(), Kinesis::start());
     site.configure(&yaml(&kinesis, ""));
-    Writer::new(&site.log("app.log"), "s").lines(3_000);
-    kinesis.set(Fault::Slow(Duration::from_mins(1)));
-    let agent = Agent::run(&site);
-    expect("all lines to be taken", SOON, || kinesis.count() == 3_000);
-    agent.kill();
-    kinesis.set(Fault::Pass);
+    leave_in_doubt(&site, &kinesis, 3_000);
     meanwhile(&site, &kinesis);
     Agent::once(&site, SOON * 3);
     kinesis
@@ -224,12 +231,7 @@ fn a_service_that_says_of_each_page_that_it_is_the_last_is_read_whole() {
     site.configure(&yaml(&kinesis, ""));
     // More than a page, right before what is sought.
     kinesis.change(|l| (0..12_000).for_each(|n| l.take_anothers(b"another's".to_vec(), &n.to_string())));
-    Writer::new(&site.log("app.log"), "t").lines(3_000);
-    kinesis.set(Fault::Slow(Duration::from_mins(1)));
-    let agent = Agent::run(&site);
-    expect("all lines to be taken", SOON, || kinesis.count() == 15_000);
-    agent.kill();
-    kinesis.set(Fault::Pass);
+    leave_in_doubt(&site, &kinesis, 3_000);
     kinesis.reading(|_, _| Read::AlwaysAtTip);
     Agent::once(&site, SOON * 3);
     assert_eq!(kinesis.count(), 15_000);
@@ -318,12 +320,7 @@ fn a_clock_that_was_wrong_when_the_records_were_sent_hides_none_of_them() {
         let (site, kinesis) = (Site::new(), Kinesis::start());
         kinesis.set_clock(offset);
         site.configure(&yaml(&kinesis, ""));
-        Writer::new(&site.log("app.log"), "c").lines(2_000);
-        kinesis.set(Fault::Slow(Duration::from_mins(1)));
-        let agent = Agent::run(&site);
-        expect("all lines to be taken", SOON, || kinesis.count() == 2_000);
-        agent.kill();
-        kinesis.set(Fault::Pass);
+        leave_in_doubt(&site, &kinesis, 2_000);
         Agent::once(&site, SOON);
         assert_eq!(kinesis.count(), 2_000, "{offset}");
     }
@@ -401,12 +398,7 @@ fn a_flow_that_changes_to_exactly_once_and_back_goes_on_where_it_was() {
 fn cost(shards: usize, others: usize) -> (Duration, u64) {
     let (site, kinesis) = (Site::new(), Kinesis::start_with(shards));
     site.configure(&yaml(&kinesis, ""));
-    Writer::new(&site.log("app.log"), "c").lines(2_000);
-    kinesis.set(Fault::Slow(Duration::from_mins(1)));
-    let agent = Agent::run(&site);
-    expect("all lines to be taken", SOON, || kinesis.count() == 2_000);
-    agent.kill();
-    kinesis.set(Fault::Pass);
+    leave_in_doubt(&site, &kinesis, 2_000);
     kinesis.change(|l| (0..others).for_each(|n| l.take_anothers(vec![b'o'; 1_000], &n.to_string())));
     let before = kinesis.see(|l| l.reads);
     let start = Instant::now();
