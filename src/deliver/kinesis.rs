@@ -117,8 +117,9 @@ impl Stream {
     }
 
     fn entry(&self, out: &mut Vec<u8>, batch: &Batch, index: usize, data: &[u8]) {
-        let (chosen, own) = (batch.key(index), self.routing.own_key(batch.record_id(index)));
-        let key = chosen.filter(|_| !self.routing.ids).unwrap_or(own.as_str());
+        let chosen = batch.key(index).filter(|_| !self.routing.ids);
+        let own = self.routing.own_key(batch.record_id(index));
+        let key = chosen.map_or(own.as_bytes(), str::as_bytes);
         debug_assert!(
             batch.records[index].count == 1 || data.len() + key.len() == batch.records[index].size as usize,
             "as long as the flow said"
@@ -126,12 +127,12 @@ impl Stream {
         out.extend_from_slice(BEFORE_DATA);
         base64_simd::STANDARD.encode_append(data, out);
         out.extend_from_slice(BEFORE_KEY);
-        if chosen.is_some() {
-            serde_json::to_writer(&mut *out, key).expect("a string is always JSON");
+        if let Some(chosen) = chosen {
+            serde_json::to_writer(&mut *out, chosen).expect("a string is always JSON");
         } else {
             // Letters, digits, dots and dashes need no escapes.
             out.push(b'"');
-            out.extend_from_slice(key.as_bytes());
+            out.extend_from_slice(key);
             out.push(b'"');
         }
         if let Some(hash) = self.routing.explicit(batch, index) {

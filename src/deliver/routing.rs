@@ -21,9 +21,15 @@ pub struct OwnKey {
 }
 
 impl OwnKey {
+    /// Letters, digits, dots and dashes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+
     #[must_use]
     pub fn as_str(&self) -> &str {
-        str::from_utf8(&self.bytes[..self.len]).expect("letters, digits, dots and dashes")
+        str::from_utf8(self.as_bytes()).expect("ASCII alone")
     }
 }
 
@@ -55,7 +61,7 @@ impl Routing {
     pub fn hash(self, batch: &Batch, index: usize) -> u128 {
         let by_partition_key = || match batch.key(index) {
             Some(key) => ExplicitHashKey::of(key.as_bytes()),
-            None => ExplicitHashKey::of(self.own_key(batch.record_id(index)).as_str().as_bytes()),
+            None => ExplicitHashKey::of(self.own_key(batch.record_id(index)).as_bytes()),
         };
         self.explicit(batch, index).unwrap_or_else(by_partition_key).number()
     }
