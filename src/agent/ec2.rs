@@ -7,7 +7,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::oneshot;
 
-use crate::record::ec2::{Instance, Shared};
+use crate::{
+    config::Config,
+    record::{
+        ec2::{Instance, Shared},
+        pipeline::Pipeline,
+    },
+    telemetry::cloudwatch,
+};
 use fetch::{Fetch, TagsError};
 
 /// How long the start waits for the first answer.
@@ -25,9 +32,24 @@ pub(super) struct Need {
     pub(super) max_age: Duration,
 }
 
-/// Starts asking, and waits a moment for the first answer. The answer, now or later, is in what it hands back.
-pub(super) async fn start(need: Need) -> Shared {
+/// What is known is asked again after this time, unless a flow says otherwise.
+const MAX_AGE: Duration = Duration::from_hours(1);
+
+impl Need {
+    /// What the flows of a configuration and its metrics want to know; mostly nothing.
+    pub(super) fn of(config: &Config, metrics: Option<&cloudwatch::Options>) -> Option<Self> {
+        let pipelines = || config.flows.iter().map(|flow| &flow.pipeline);
+        let wanted = metrics.is_some_and(cloudwatch::Options::needs_ec2) || pipelines().any(Pipeline::needs_ec2);
+        let max_age = || pipelines().filter_map(Pipeline::ec2_max_age).min().unwrap_or(MAX_AGE);
+        wanted.then(|| Self { tags: pipelines().any(Pipeline::needs_ec2_tags), max_age: max_age() })
+    }
+}
+
+/// Starts asking, if there is a need, and waits a moment for the first answer. The answer, now or later, is in what it
+/// hands back.
+pub(super) async fn shared(need: Option<Need>) -> Shared {
     let shared = Shared::default();
+    let Some(need) = need else { return shared };
     let (told, first) = oneshot::channel();
     let keeper = Keeper { need, shared: shared.clone(), told_absent: false, told_tags: false };
     tokio::spawn(keeper.run(Fetch::new(), told));
@@ -36,7 +58,7 @@ pub(super) async fn start(need: Need) -> Shared {
     shared
 }
 
-/// Keeps the snapshot fresh as long as the runtime lives.
+/// Keeps the snapshot fresh as long as somebody has it.
 struct Keeper {
     need: Need,
     shared: Shared,
@@ -60,6 +82,9 @@ impl Keeper {
             let pause = if complete { self.need.max_age.max(FIRST_RETRY) } else { retry };
             retry = if complete { FIRST_RETRY } else { (retry * 2).min(LAST_RETRY) };
             tokio::time::sleep(pause).await;
+            if self.shared.is_unread() {
+                return;
+            }
         }
     }
 

@@ -1,153 +1,231 @@
-//! The running flows: starts each with its thread, its delivery and its journal, and waits for their ends.
-//! Knows no signals and no time limits.
+//! The set of flows: which run, which deliver what they read and make way, and how they end. Knows no signals.
+//! Invariant: a flow that goes on with another configuration starts only when nothing of the one before is under way.
 
 use std::{
-    path::{Path, PathBuf},
+    collections::HashMap,
+    future::{Future as _, poll_fn},
+    pin::Pin,
     sync::{Arc, mpsc},
-    thread,
-    time::Instant,
+    task::Poll,
+    time::{Duration, Instant},
 };
 
-use anyhow::Context as _;
-use tokio::{runtime::Handle, sync::oneshot};
+use tokio::sync::oneshot;
 
-use super::Mode;
+use super::start::Ready;
 use crate::{
-    checkpoint::{
-        journal::{Journal, Opened},
-        storage::DiskStorage,
-    },
-    config::Config,
-    deliver::{
-        Courier, DeadLetters, Destination, FirehoseSink, Health, Kinesis, KinesisSink, Shards, Sink, StdoutSink,
-    },
+    deliver::Health,
     flow::{
-        self, Delivery,
-        driver::{Driver, Ended, Input},
-        engine::{Engine, Parts, journal_path},
-        machine::Settings,
-    },
-    model::content_hash,
-    record::ec2,
-    source::{
-        fs::Disk,
-        tail::CHUNK,
-        watch::{Hints, Watcher},
+        Revision,
+        driver::{Ended, Input},
     },
     telemetry::{cloudwatch::Source, counters::FlowCounters, status::FlowStatus},
 };
 
-/// Batches that may wait behind those under way, so that a free slot never waits for the disk.
-const QUEUED_BATCHES: usize = 4;
+/// How long a flow whose destination refuses everything may still try before it makes way: what it holds only people can
+/// deliver, and they have just changed the configuration.
+const REFUSED_PATIENCE: Duration = Duration::from_secs(2);
 
 /// One running flow, as the agent sees it.
 pub(super) struct Flow {
     pub(super) name: String,
+    pub(super) revision: Revision,
     pub(super) status: Arc<FlowStatus>,
     pub(super) counters: Arc<FlowCounters>,
     pub(super) health: Health,
     /// What metrics call its destination.
-    label: Option<(&'static str, String)>,
-    inbox: mpsc::Sender<Input>,
-    end: Option<oneshot::Receiver<Ended>>,
-    ended: Option<Ended>,
+    pub(super) label: Option<(&'static str, String)>,
+    /// Connections that it may have at once.
+    pub(super) max_in_flight: usize,
+    pub(super) inbox: mpsc::Sender<Input>,
+    pub(super) end: Option<oneshot::Receiver<Ended>>,
+    pub(super) ended: Option<Ended>,
 }
 
-/// What flows know of the machine they run on.
-#[derive(Clone, Debug)]
-pub(super) struct Host {
-    pub(super) name: String,
-    pub(super) ec2: ec2::Shared,
+impl Flow {
+    /// Whether its thread has ended.
+    pub(super) fn is_over(&self) -> bool {
+        self.end.as_ref().is_none_or(|end| !end.is_empty())
+    }
+
+    fn tell(&self, input: Input) {
+        // A flow that ended already needs no telling.
+        let _ = self.inbox.send(input);
+    }
+}
+
+/// A flow that has no place any more, or another one.
+struct Leaving {
+    flow: Flow,
+    /// By then it was told to give up.
+    deadline: Option<Instant>,
+    successor: Option<Ready>,
+}
+
+/// What a new configuration asks for.
+#[derive(Default)]
+pub(super) struct Change {
+    /// Names of all its flows, in its order.
+    pub(super) order: Vec<String>,
+    /// Those that are new or not as before.
+    pub(super) ready: Vec<Ready>,
+}
+
+/// How many flows a change was about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Extent {
+    pub(super) kept: usize,
+    pub(super) changed: usize,
+    pub(super) added: usize,
+    pub(super) removed: usize,
 }
 
 /// All of them.
+#[derive(Default)]
 pub(super) struct Flows {
-    pub(super) flows: Vec<Flow>,
+    /// Those of the configuration.
+    running: Vec<Flow>,
+    /// Those of the one before.
+    leaving: Vec<Leaving>,
+    /// Flows of the configuration that do not run, and why.
+    failed: Vec<(String, String)>,
+    /// The configuration's order of names.
+    order: Vec<String>,
     /// A flow ended without saying how.
     pub(super) broken: bool,
 }
 
-/// What is known of the shards of each stream: shared by the flows into it, as its shards are.
-#[derive(Default)]
-struct Streams(Vec<(Kinesis, Arc<Shards>)>);
-
-impl Streams {
-    fn of(&mut self, kinesis: &Kinesis) -> Arc<Shards> {
-        let same = |other: &Kinesis| other.stream == kinesis.stream && other.aws == kinesis.aws;
-        if let Some((_, shards)) = self.0.iter().find(|(other, _)| same(other)) {
-            return Arc::clone(shards);
-        }
-        let shards = Arc::<Shards>::default();
-        self.0.push((kinesis.clone(), Arc::clone(&shards)));
-        shards
-    }
-}
-
-/// Whether the flows could be started.
-pub(super) enum Running {
-    Yes(Flows),
-    /// The reason was logged.
-    Misconfigured,
-}
-
 impl Flows {
-    /// Opens every journal and builds every client before anything is read, then starts all flows.
-    pub(super) async fn start(config: Config, mode: Mode, host: &Host) -> anyhow::Result<Running> {
-        let state_dir = config.state_dir;
-        let mut ready: Vec<Prepared> = Vec::new();
-        let mut shards = Streams::default();
-        for options in config.flows {
-            let journal = open_journal(&state_dir, &options)?;
-            let (name, state_dir, host) = (options.name.clone(), state_dir.clone(), host.clone());
-            let prepared = match options.destination.clone() {
-                Destination::Stdout => Ok(prepare(options, journal, state_dir, mode, host, StdoutSink)),
-                Destination::Firehose(firehose) => FirehoseSink::connect(&firehose)
-                    .await
-                    .map(|sink| prepare(options, journal, state_dir, mode, host, sink)),
-                Destination::Kinesis(kinesis) => {
-                    Box::pin(KinesisSink::connect(&kinesis, shards.of(&kinesis), flow::driver::now()))
-                        .await
-                        .map(|sink| prepare(options, journal, state_dir, mode, host, sink))
-                }
-            };
-            match prepared {
-                Ok(start) => ready.push(start),
-                Err(error) => {
-                    tracing::error!(flow = name, %error, "the flow cannot start");
-                    return Ok(Running::Misconfigured);
-                }
+    /// Starts these, the first ones.
+    pub(super) fn start(ready: Vec<Ready>) -> anyhow::Result<Self> {
+        let order = ready.iter().map(|flow| flow.name.clone()).collect();
+        let running = ready.into_iter().map(Ready::start).collect::<Result<_, _>>()?;
+        Ok(Self { running, order, ..Self::default() })
+    }
+
+    /// Every flow that has a thread, those that are leaving last.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Flow> {
+        self.running.iter().chain(self.leaving.iter().map(|leaving| &leaving.flow))
+    }
+
+    /// Whether the configuration has none that runs.
+    pub(super) fn is_empty(&self) -> bool {
+        self.running.is_empty()
+    }
+
+    /// Flows that do not run although the configuration has them, and why.
+    pub(super) fn failed(&self) -> &[(String, String)] {
+        &self.failed
+    }
+
+    /// What runs, for a comparison with what shall run.
+    pub(super) fn revisions(&self) -> HashMap<String, Revision> {
+        self.running.iter().map(|flow| (flow.name.clone(), flow.revision.clone())).collect()
+    }
+
+    /// Asks every flow to deliver what it read and end. What was to come after a flow does not come any more.
+    pub(super) fn stop(&mut self) {
+        for leaving in &mut self.leaving {
+            (leaving.deadline, leaving.successor) = (None, None);
+        }
+        self.all().for_each(|flow| flow.tell(Input::Stop));
+    }
+
+    /// Lets those flows go that have no place any more or are not as before, starts those that are new, and touches no other.
+    /// To be called when no flow is leaving; those that leave have until `deadline` to deliver what they read.
+    pub(super) fn change(&mut self, change: Change, now: Instant, deadline: Instant) -> Extent {
+        debug_assert!(self.leaving.is_empty(), "one change at a time");
+        let Change { order, ready } = change;
+        let mut ready: HashMap<String, Ready> = ready.into_iter().map(|flow| (flow.name.clone(), flow)).collect();
+        let mut changed = Extent::default();
+        self.failed.clear();
+        for flow in std::mem::take(&mut self.running) {
+            let successor = ready.remove(&flow.name);
+            if successor.is_none() && order.contains(&flow.name) {
+                changed.kept += 1;
+                self.running.push(flow);
+                continue;
+            }
+            *(if successor.is_some() { &mut changed.changed } else { &mut changed.removed }) += 1;
+            flow.tell(Input::Stop);
+            let patience = if flow.health.is_refused() { deadline.min(now + REFUSED_PATIENCE) } else { deadline };
+            self.leaving.push(Leaving { flow, deadline: Some(patience), successor });
+        }
+        changed.added = ready.len();
+        self.order = order;
+        for flow in ready.into_values() {
+            self.admit(flow);
+        }
+        changed
+    }
+
+    /// Whether a change is not complete yet.
+    pub(super) fn is_changing(&self) -> bool {
+        !self.leaving.is_empty()
+    }
+
+    /// Starts a flow, or notes why that is not possible: the others go on.
+    fn admit(&mut self, ready: Ready) {
+        let name = ready.name.clone();
+        match ready.start() {
+            Ok(flow) => self.running.push(flow),
+            Err(error) => {
+                tracing::error!(flow = name, error = format!("{error:#}"), "the flow cannot start");
+                self.failed.push((name, format!("{error:#}")));
             }
         }
-        let flows = ready.into_iter().map(|start| start()).collect::<Result<_, _>>()?;
-        Ok(Running::Yes(Self { flows, broken: false }))
+        let place = |flow: &Flow| self.order.iter().position(|name| *name == flow.name);
+        self.running.sort_by_cached_key(place);
     }
 
-    /// Asks every flow to deliver what it read and end.
-    pub(super) fn stop(&self) {
-        for flow in &self.flows {
-            // A flow that ended already needs no asking.
-            let _ = flow.inbox.send(Input::Stop);
+    /// Comes back with a flow that left, once its successor, if there is one, has started.
+    pub(super) async fn one_left(&mut self) -> Flow {
+        let (at, ended) = loop {
+            let due = self.leaving.iter().filter_map(|leaving| leaving.deadline).min();
+            tokio::select! {
+                left = first_end(&mut self.leaving) => break left,
+                () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now).into()), if due.is_some() => self.abandon(Instant::now()),
+            }
+        };
+        let Leaving { mut flow, successor, .. } = self.leaving.swap_remove(at);
+        flow.ended(ended, &mut self.broken);
+        if let Some(bytes) = flow.ended.map(|ended| ended.left).filter(|left| *left > 0) {
+            let flow = &flow.name;
+            tracing::warn!(
+                flow,
+                bytes,
+                "the flow's old configuration could not deliver this in time; it is read again from the checkpoint"
+            );
+        }
+        if let Some(successor) = successor {
+            self.admit(successor);
+        }
+        flow
+    }
+
+    /// Gives up on those whose time is over.
+    fn abandon(&mut self, now: Instant) {
+        for leaving in &mut self.leaving {
+            if leaving.deadline.take_if(|deadline| *deadline <= now).is_some() {
+                leaving.flow.tell(Input::Abandon);
+            }
         }
     }
 
     /// Comes back when every flow has ended.
     pub(super) async fn wait_ended(&mut self) {
-        for flow in &mut self.flows {
+        let Self { running, leaving, broken, .. } = self;
+        for flow in running.iter_mut().chain(leaving.iter_mut().map(|leaving| &mut leaving.flow)) {
             if let Some(end) = &mut flow.end {
-                flow.ended = end.await.ok();
-                if flow.ended.is_none() {
-                    // With `panic = "abort"` nobody is left to see this; without, it must not look like success.
-                    tracing::error!(flow = flow.name, "the flow's thread broke down");
-                    self.broken = true;
-                }
-                flow.end = None;
+                let ended = end.await.ok();
+                flow.ended(ended, broken);
             }
         }
     }
 
     /// Bytes read and not settled, over all flows.
     pub(super) fn outstanding(&self) -> u64 {
-        self.flows.iter().map(|f| f.status.outstanding()).sum()
+        self.all().map(|f| f.status.outstanding()).sum()
     }
 
     /// What metrics are made of: the flows to AWS.
@@ -156,144 +234,39 @@ impl Flows {
             let (kind, stream) = flow.label.clone()?;
             Some(Source { kind, stream, counters: Arc::clone(&flow.counters), status: Arc::clone(&flow.status) })
         };
-        self.flows.iter().filter_map(source).collect()
+        self.all().filter_map(source).collect()
     }
 
     /// Files that could not be read, over all flows that ended.
     pub(super) fn refused(&self) -> usize {
-        self.flows.iter().filter_map(|f| f.ended).map(|e| e.refused).sum()
+        self.all().filter_map(|f| f.ended).map(|e| e.refused).sum()
     }
 }
 
-fn open_journal(state_dir: &Path, options: &flow::Options) -> anyhow::Result<Opened<DiskStorage>> {
-    let flow = &options.name;
-    let opened = Journal::open(DiskStorage::new(journal_path(state_dir, flow)), flow, epoch(options))?;
-    if opened.torn > 0 {
-        tracing::warn!(
-            flow,
-            bytes = opened.torn,
-            "the checkpoint ends in a torn write, which was cut off: what it said was delivered is sent again, or looked for in the stream first"
-        );
-    }
-    Ok(opened)
-}
-
-/// Tells this start of the machine, and what the configuration makes of lines, from others. Where the kernel does not say,
-/// each start of the agent counts as one of the machine.
-fn epoch(options: &flow::Options) -> u64 {
-    let boot = std::fs::read("/proc/sys/kernel/random/boot_id");
-    let boot = boot.map_or_else(|_| fastrand::u64(..), |id| content_hash(&id));
-    content_hash(&[boot.to_le_bytes(), options.digest.to_le_bytes()].concat())
-}
-
-/// What starts a flow, once all the others are found to be startable too.
-type Prepared = Box<dyn FnOnce() -> anyhow::Result<Flow>>;
-
-fn prepare<S: Sink>(
-    options: flow::Options,
-    opened: Opened<DiskStorage>,
-    state_dir: PathBuf,
-    mode: Mode,
-    host: Host,
-    sink: S,
-) -> Prepared {
-    Box::new(move || start(options, opened, &state_dir, mode, host, sink))
-}
-
-fn start<S: Sink>(
-    mut options: flow::Options,
-    opened: Opened<DiskStorage>,
-    state_dir: &Path,
-    mode: Mode,
-    host: Host,
-    sink: S,
-) -> anyhow::Result<Flow> {
-    options.destination.limit_records(sink.max_record());
-    let name = options.name.clone();
-    let label = options.destination.label().map(|(kind, stream)| (kind, stream.to_owned()));
-    let (inbox, inputs) = mpsc::channel();
-    let counters = Arc::new(FlowCounters::default());
-    let status = Arc::new(FlowStatus::default());
-    let dead_letters = DeadLetters::new(state_dir, &name);
-    let max_batches = sink.max_in_flight() + QUEUED_BATCHES;
-    let clock = sink.exactly_once().map(|once| once.clock.clone());
-    let settled = inbox.clone();
-    let courier = Courier::start(&Handle::current(), &name, sink, dead_letters, Arc::clone(&counters), move |news| {
-        // Fails only when the flow's thread has ended.
-        let _ = settled.send(Input::News(news));
-    });
-    let health = courier.health();
-    let doubts = if clock.is_some() { opened.doubts.clone() } else { Vec::new() };
-    if !doubts.is_empty() {
-        courier.left(doubts.clone());
-    }
-    let (hints, watcher) = watch(&name, mode, &inbox);
-    let parts = parts(options, opened, mode, max_batches, watcher.is_some(), host, Arc::clone(&counters));
-    let parts = Parts { doubts, clock, ..parts };
-    let (flow, first_start) = (name.clone(), parts.places.is_none());
-    let started = move || tracing::info!(flow, first_start, "flow started");
-    let (done, end) = oneshot::channel();
-    let flow_status = Arc::clone(&status);
-    thread::Builder::new()
-        .name(format!("flow-{name}").chars().take(15).collect())
-        .spawn(move || {
-            let engine = Engine::new(parts, Instant::now());
-            let driver = Driver { engine, inbox: inputs, watcher, hints, status: flow_status };
-            let _ = done.send(driver.run(started, |batch| courier.send(batch)));
-        })
-        .context("cannot start a flow's thread")?;
-    Ok(Flow { name, status, counters, health, label, inbox, end: Some(end), ended: None })
-}
-
-fn parts(
-    options: flow::Options,
-    opened: Opened<DiskStorage>,
-    mode: Mode,
-    max_batches: usize,
-    hints: bool,
-    host: Host,
-    counters: Arc<FlowCounters>,
-) -> Parts<Disk, DiskStorage> {
-    let settings = Settings {
-        limits: options.limits,
-        poll_interval: options.source.poll_interval,
-        max_batches,
-        shape: options.destination.shape(),
-        exactly_once: options.delivery != Delivery::AtLeastOnce,
-        once: mode == Mode::Once,
-        hints,
-    };
-    Parts {
-        flow: options.name,
-        fs: Disk,
-        journal: opened.journal,
-        places: opened.places,
-        doubts: Vec::new(),
-        clock: None,
-        source: options.source,
-        framing: options.framing,
-        pipeline: options.pipeline,
-        settings,
-        chunk: CHUNK,
-        max_record_bytes: options.destination.max_record_bytes(),
-        ec2: host.ec2,
-        host: host.name,
-        counters,
-        seed: fastrand::u64(..),
-    }
-}
-
-fn watch(flow: &str, mode: Mode, inbox: &mpsc::Sender<Input>) -> (Hints, Option<Watcher>) {
-    let hints = Hints::default();
-    if mode == Mode::Once {
-        return (hints, None);
-    }
-    let inbox = inbox.clone();
-    match Watcher::new(hints.clone(), move || drop(inbox.send(Input::Hinted))) {
-        Ok(watcher) => (hints, Some(watcher)),
-        Err(error) => {
-            tracing::warn!(flow, %error, "no change events from the kernel (raise fs.inotify.max_user_instances?); files are polled");
-            (hints, None)
+impl Flow {
+    /// Takes note of its end. `None`: it did not say how.
+    fn ended(&mut self, ended: Option<Ended>, broken: &mut bool) {
+        if ended.is_none() {
+            // With `panic = "abort"` nobody is left to see this; without, it must not look like success.
+            tracing::error!(flow = self.name, "the flow's thread broke down");
+            *broken = true;
         }
+        (self.ended, self.end) = (ended, None);
     }
+}
+
+/// The first of these to end, and how.
+async fn first_end(leaving: &mut [Leaving]) -> (usize, Option<Ended>) {
+    poll_fn(|context| {
+        for (at, leaving) in leaving.iter_mut().enumerate() {
+            match leaving.flow.end.as_mut().map(|end| Pin::new(end).poll(context)) {
+                Some(Poll::Pending) => {}
+                Some(Poll::Ready(ended)) => return Poll::Ready((at, ended.ok())),
+                // It ended before it was told to.
+                None => return Poll::Ready((at, leaving.flow.ended)),
+            }
+        }
+        Poll::Pending
+    })
+    .await
 }

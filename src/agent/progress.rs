@@ -2,6 +2,7 @@
 //! Knows no more than counters.
 
 use std::{
+    collections::HashMap,
     io::{IsTerminal, Write},
     time::{Duration, Instant},
 };
@@ -25,8 +26,8 @@ pub(super) struct Progress {
     terminal: bool,
     /// When the log gets its next lines; none in `run --once`.
     next: Option<Instant>,
-    /// What each flow had counted with the last lines.
-    last: Vec<Counts>,
+    /// What each flow had counted with the last lines, by its name.
+    last: HashMap<String, Counts>,
 }
 
 /// The counters that a line tells.
@@ -110,7 +111,7 @@ impl Progress {
     pub(super) fn new(mode: Mode, now: Instant) -> Self {
         let terminal = mode == Mode::Once && std::io::stderr().is_terminal();
         let next = (mode == Mode::Follow).then_some(now + EVERY);
-        Self { started: now, terminal, next, last: Vec::new() }
+        Self { started: now, terminal, next, last: HashMap::new() }
     }
 
     /// The terminal's line, or the log's lines when they are due.
@@ -119,10 +120,10 @@ impl Progress {
             self.rewrite(flows);
         }
         if self.is_due(now) {
-            self.last.resize(flows.flows.len(), Counts::default());
-            for (flow, last) in flows.flows.iter().zip(&mut self.last) {
+            for flow in flows.all() {
                 let counts = Counts::of(&flow.counters);
-                log(flow, counts.since(std::mem::replace(last, counts)));
+                let before = self.last.insert(flow.name.clone(), counts).unwrap_or_default();
+                log(flow, counts.since(before));
             }
         }
     }
@@ -145,15 +146,19 @@ impl Progress {
 
     /// The log's last lines: what happened since the start.
     pub(super) fn sums(&self, flows: &Flows) {
-        for flow in flows.flows.iter().filter(|_| self.next.is_some()) {
-            line!(info, flow, Counts::of(&flow.counters), "flow stopped");
-        }
+        flows.all().filter(|_| self.next.is_some()).for_each(stopped);
+    }
+
+    /// The last line of a flow that made way for another configuration.
+    pub(super) fn left(&mut self, flow: &Flow) {
+        self.last.remove(&flow.name);
+        stopped(flow);
     }
 
     /// Bytes delivered, rate, time left; rewritten in place.
     fn rewrite(&self, flows: &Flows) {
-        let read: u64 = flows.flows.iter().map(|f| f.counters.read_bytes.get()).sum();
-        let behind: u64 = flows.flows.iter().map(|f| f.status.behind()).sum();
+        let read: u64 = flows.all().map(|f| f.counters.read_bytes.get()).sum();
+        let behind: u64 = flows.all().map(|f| f.status.behind()).sum();
         let done = read.saturating_sub(flows.outstanding());
         let rate = float(done) / self.started.elapsed().as_secs_f64().max(0.001);
         let left = if rate > 0.0 { Duration::from_secs_f64(float(behind) / rate) } else { Duration::ZERO };
@@ -169,13 +174,18 @@ impl Progress {
 
     /// Clears the line and says the sum.
     fn sum(&self, flows: &Flows) {
-        let records: u64 = flows.flows.iter().map(|f| f.counters.sent_records.get()).sum();
-        let read: u64 = flows.flows.iter().map(|f| f.counters.read_bytes.get()).sum();
+        let records: u64 = flows.all().map(|f| f.counters.sent_records.get()).sum();
+        let read: u64 = flows.all().map(|f| f.counters.read_bytes.get()).sum();
         let took = self.started.elapsed().as_secs_f64();
         let rate = bytes(float(read) / took.max(0.001));
         let _ =
             writeln!(std::io::stderr(), "\r\x1b[K{records} records, {} in {took:.1} s ({rate}/s)", bytes(float(read)));
     }
+}
+
+/// What happened since the flow's start.
+fn stopped(flow: &Flow) {
+    line!(info, flow, Counts::of(&flow.counters), "flow stopped");
 }
 
 /// What happened since the line before.

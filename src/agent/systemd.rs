@@ -2,6 +2,7 @@
 //! Invariant: the watchdog is not fed while a flow's thread is stuck or its delivery says nothing at all.
 
 use std::{
+    collections::HashMap,
     fmt::Write as _,
     time::{Duration, Instant},
 };
@@ -19,7 +20,10 @@ pub(super) struct Notifier {
     watchdog: Option<Duration>,
     last_fed: Option<Instant>,
     last_status: Option<(Instant, u64)>,
-    seen: Vec<Seen>,
+    /// By the flow's name.
+    seen: HashMap<String, Seen>,
+    /// What became of the last reload, if it is not in force.
+    note: Option<String>,
 }
 
 /// What a flow had done when it last did something.
@@ -33,11 +37,25 @@ struct Seen {
 
 impl Notifier {
     pub(super) fn new() -> Self {
-        Self { watchdog: sd_notify::watchdog_enabled(), last_fed: None, last_status: None, seen: Vec::new() }
+        let watchdog = sd_notify::watchdog_enabled();
+        Self { watchdog, last_fed: None, last_status: None, seen: HashMap::new(), note: None }
     }
 
     pub(super) fn ready() {
         tell(&[NotifyState::Ready]);
+    }
+
+    /// A new configuration is being read; `ready` says when that is over. systemd wants the time of this, so as not to take a
+    /// `READY=1` of before for the end of it.
+    pub(super) fn reloading() {
+        let Ok(now) = NotifyState::monotonic_usec_now() else { return };
+        tell(&[NotifyState::Reloading, now, NotifyState::Status("Reloading the configuration")]);
+    }
+
+    /// The new configuration is in force, or `refused` for a reason that is shown until another one is in force.
+    pub(super) fn reloaded(&mut self, refused: Option<String>, flows: &Flows) {
+        self.note = refused.map(|why| format!("the new configuration is refused, the old one goes on: {why}"));
+        tell(&[NotifyState::Ready, NotifyState::Status(&self.status(flows, 0.0))]);
     }
 
     pub(super) fn stopping() {
@@ -47,11 +65,12 @@ impl Notifier {
     /// Status every second, the watchdog twice as often as it must.
     pub(super) fn report(&mut self, flows: &Flows) {
         let now = Instant::now();
-        let delivered: u64 = flows.flows.iter().map(|f| f.counters.sent_bytes.get()).sum();
+        let delivered: u64 = flows.all().map(|f| f.counters.sent_bytes.get()).sum();
         match self.last_status {
             Some((at, before)) if now >= at + Duration::from_secs(1) => {
-                let rate = float(delivered - before) / (now - at).as_secs_f64();
-                tell(&[NotifyState::Status(&status(flows, rate))]);
+                // A flow that left took its count with it.
+                let rate = float(delivered.saturating_sub(before)) / (now - at).as_secs_f64();
+                tell(&[NotifyState::Status(&self.status(flows, rate))]);
                 self.last_status = Some((now, delivered));
             }
             None => self.last_status = Some((now, delivered)),
@@ -69,8 +88,30 @@ impl Notifier {
 
     /// Every flow either did something lately or has nothing to do.
     fn progress(&mut self, flows: &Flows, now: Instant) -> bool {
-        self.seen.resize(flows.flows.len(), Seen { turns: 0, turned: now, replies: 0, replied: now });
-        flows.flows.iter().zip(&mut self.seen).all(|(flow, seen)| seen.is_alive(Pulse::of(flow), now))
+        let mut before = std::mem::take(&mut self.seen);
+        let mut alive = true;
+        for flow in flows.all().filter(|flow| !flow.is_over()) {
+            let new = Seen { turns: 0, turned: now, replies: 0, replied: now };
+            let mut seen = before.remove(&flow.name).unwrap_or(new);
+            alive &= seen.is_alive(Pulse::of(flow), now);
+            self.seen.insert(flow.name.clone(), seen);
+        }
+        alive
+    }
+
+    /// One line: files, bytes behind, rate, and what is wrong, if anything.
+    fn status(&self, flows: &Flows, rate: f64) -> String {
+        let mut line = summary(flows, rate);
+        for (name, why) in flows.failed() {
+            let _ = write!(line, "; {name} does not run: {why}");
+        }
+        for flow in flows.all() {
+            for trouble in [flow.health.held(), flow.status.trouble()].into_iter().flatten() {
+                let _ = write!(line, "; {}: {trouble}", flow.name);
+            }
+        }
+        line.extend(self.note.iter().flat_map(|note| ["; ", note.as_str()]));
+        line
     }
 }
 
@@ -105,20 +146,13 @@ impl Seen {
     }
 }
 
-/// One line: files, bytes behind, rate, and what holds, if anything.
-fn status(flows: &Flows, rate: f64) -> String {
-    if flows.flows.is_empty() {
+fn summary(flows: &Flows, rate: f64) -> String {
+    if flows.all().next().is_none() && flows.failed().is_empty() {
         return "Nothing to do: the configuration has no flow".to_owned();
     }
-    let files: u64 = flows.flows.iter().map(|f| f.status.files()).sum();
-    let behind: u64 = flows.flows.iter().map(|f| f.status.behind()).sum();
-    let mut line = format!("{files} files, {} behind, {}/s", bytes(float(behind)), bytes(rate));
-    for flow in &flows.flows {
-        for trouble in [flow.health.held(), flow.status.trouble()].into_iter().flatten() {
-            let _ = write!(line, "; {}: {trouble}", flow.name);
-        }
-    }
-    line
+    let files: u64 = flows.all().map(|f| f.status.files()).sum();
+    let behind: u64 = flows.all().map(|f| f.status.behind()).sum();
+    format!("{files} files, {} behind, {}/s", bytes(float(behind)), bytes(rate))
 }
 
 fn tell(states: &[NotifyState<'_>]) {

@@ -11,7 +11,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::{
     agent::{EXIT_CONFIG, EXIT_FAILURE, EXIT_OK},
-    config::{self, Config},
+    config::{self, Config, Problems},
     telemetry::log,
 };
 
@@ -49,7 +49,7 @@ enum Command {
 }
 
 /// Which configuration.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 struct Configuration {
     /// The configuration file.
     #[arg(short, long, value_name = "FILE", default_value = config::DEFAULT_PATH)]
@@ -57,9 +57,13 @@ struct Configuration {
 }
 
 impl Configuration {
+    fn read(&self) -> Result<Config, Problems> {
+        config::load(&self.config, &|name| std::env::var(name).ok())
+    }
+
     /// Loads it, or prints every problem.
     fn load(&self) -> Result<Config, u8> {
-        config::load(&self.config, &|name| std::env::var(name).ok()).map_err(|problems| {
+        self.read().map_err(|problems| {
             eprint!("{}", lines(&problems.to_string()));
             EXIT_CONFIG
         })

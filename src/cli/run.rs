@@ -1,5 +1,7 @@
 //! `headwater run`.
 
+use std::sync::Arc;
+
 use super::{Configuration, EXIT_FAILURE, Logging};
 use crate::{
     agent::{self, Mode},
@@ -13,7 +15,8 @@ Examples:
   headwater run -c import.yaml --once           deliver what is there, then exit
 
 The first SIGTERM or SIGINT delivers what was read, within `shutdown_timeout`; a second SIGINT
-ends at once. What was not delivered is read again by the next start.";
+ends at once. What was not delivered is read again by the next start. SIGHUP reads the configuration
+anew: if it is good, flows that changed go on with it, and the others are not touched.";
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -33,7 +36,8 @@ pub(super) fn run(arguments: &Arguments) -> u8 {
         Err(code) => return code,
     };
     let mode = if arguments.once { Mode::Once } else { Mode::Follow };
-    match agent::run(config, mode) {
+    let again = arguments.configuration.clone();
+    match agent::run(config, mode, Arc::new(move || again.read())) {
         Ok(code) => code,
         Err(error) => {
             tracing::error!("{error:#}");

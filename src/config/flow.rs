@@ -53,8 +53,8 @@ fn options_of(r: &mut Reader<'_>, map: &Map<'_>, name: String, aws: &Aws) -> Opt
         delivery::check(r, &written, delivery, destination, &framing, changing_keys);
     }
     let pipeline = Pipeline::new(steps).with_key(key.flatten());
-    let digest = digest(map);
-    Some(Options { name, source, framing, pipeline, destination: destination?, limits, delivery, digest })
+    let (digest, written) = (digest(map), written(map));
+    Some(Options { name, source, framing, pipeline, destination: destination?, limits, delivery, digest, written })
 }
 
 fn name(text: &str) -> Result<String, String> {
@@ -69,6 +69,17 @@ fn name(text: &str) -> Result<String, String> {
 fn digest(flow: &Map<'_>) -> u64 {
     let mut text = String::new();
     for value in ["source", "process", "destination"].into_iter().filter_map(|key| flow.get(key)) {
+        value.node.write(&mut text);
+    }
+    content_hash(text.as_bytes())
+}
+
+/// Tells all that is written of a flow from anything else.
+fn written(flow: &Map<'_>) -> u64 {
+    let mut text = String::new();
+    for (key, value) in flow.each() {
+        text.push_str(&key.name);
+        text.push('\0');
         value.node.write(&mut text);
     }
     content_hash(text.as_bytes())

@@ -1700,6 +1700,59 @@ fn the_manual_names_every_key() {
     }
 }
 
+#[test]
+fn a_flow_is_the_same_wherever_it_is_written_and_another_when_anything_of_it_changes() {
+    let flow = |name: &str, more: &str, keys: &str| {
+        format!(
+            "- name: {name}\n  source: {{ paths: /a }}\n  destination: {{ kinesis: {{ stream: s{keys} }} }}\n{more}\n"
+        )
+    };
+    let of_a = |text: &str| {
+        let config = good(text);
+        config.flows.into_iter().find(|flow| flow.name == "a").expect("there is one").revision()
+    };
+    let (a, b) = (flow("a", "", ""), flow("b", "", ""));
+    let aws = "aws: { region: r }\nflows:\n";
+    let one = of_a(&format!("{aws}{a}"));
+    for same in [
+        format!("{aws}{b}{a}"),
+        format!("# about\n{aws}\n\n{a}{b}"),
+        format!("shutdown_timeout: 3s\n{aws}{a}"),
+        format!("metrics: {{ cloudwatch: {{ interval: 60s }} }}\n{aws}{a}"),
+    ] {
+        assert!(of_a(&same) == one, "{same}");
+    }
+    for other in [
+        format!("{aws}{}", flow("a", "  batch: { max_age: 2s }", "")),
+        format!("{aws}{}", flow("a", "  buffer: 64MiB", "")),
+        format!("{aws}{}", flow("a", "  process: [{ emit: json }]", "")),
+        format!("{aws}{}", flow("a", "  delivery: exactly_once", "")),
+        format!("{aws}{}", flow("a", "", ", max_in_flight: 4")),
+        format!("aws: {{ region: r2 }}\nflows:\n{a}"),
+        format!("aws: {{ region: r, access_key_id: a, secret_access_key: \"${{SECRET}}\" }}\nflows:\n{a}"),
+    ] {
+        assert!(of_a(&other) != one, "{other}");
+    }
+}
+
+#[test]
+fn a_flow_of_the_java_agent_is_the_same_wherever_it_is_written() {
+    let of = |text: &str| {
+        let config = parse_text("agent.json", text, &env).map_err(|e| e.to_string()).expect("it is good");
+        config.flows.into_iter().find(|flow| flow.name.contains("/a*")).expect("there is one").revision()
+    };
+    let one = of(r#"{"flows":[{"filePattern":"/l/a*","kinesisStream":"s"}]}"#);
+    assert!(
+        of(r#"{"cloudwatch.emitMetrics":false,"flows":[{"filePattern":"/l/b*","kinesisStream":"s"},
+        {"filePattern":"/l/a*","kinesisStream":"s"}]}"#)
+            == one
+    );
+    assert!(of(r#"{"flows":[{"filePattern":"/l/a*","kinesisStream":"s","maxBufferAgeMillis":2000}]}"#) != one);
+    assert!(
+        of(r#"{"kinesis.endpoint":"https://k.test","flows":[{"filePattern":"/l/a*","kinesisStream":"s"}]}"#) != one
+    );
+}
+
 /// A good file to take apart.
 const WHOLE: &str = include_str!("../../config-examples/java-multiline.yaml");
 

@@ -109,12 +109,14 @@ pub enum News {
 enum Order {
     Batch(Batch),
     Left(Vec<Doubt>),
+    End,
 }
 
 /// The handle of one flow's delivery, held by the flow's thread.
 #[derive(Debug)]
 pub struct Courier {
     inbox: mpsc::UnboundedSender<Order>,
+    handle: Handle,
     task: JoinHandle<()>,
     health: Health,
 }
@@ -140,7 +142,7 @@ impl Courier {
             on_news,
             tasks: JoinSet::new(),
         };
-        Self { inbox, task: handle.spawn(run.run(orders)), health }
+        Self { inbox, handle: handle.clone(), task: handle.spawn(run.run(orders)), health }
     }
 
     /// Hands a batch over. Never blocks; the flow's ledger bounds how much is handed over.
@@ -152,6 +154,14 @@ impl Courier {
     /// An earlier run may have sent this: `News::Found` says what arrived. Only where nothing may be delivered twice.
     pub fn left(&self, doubts: Vec<Doubt>) {
         let _ = self.inbox.send(Order::Left(doubts));
+    }
+
+    /// Ends every wait and every request, and comes back when none is under way any more: from then on nothing of this
+    /// courier reaches the destination. Not to be called on the runtime's own threads.
+    pub fn end(mut self) {
+        let _ = self.inbox.send(Order::End);
+        // An error would be a panic of the task, which ends all of it, too.
+        let _ = self.handle.block_on(&mut self.task);
     }
 
     /// For the status line and the watchdog.
@@ -210,7 +220,7 @@ impl<S: Sink, F: Fn(News)> Run<S, F> {
                         self.reporter.searching(&doubts);
                         self.desk.left(doubts, Instant::now());
                     }
-                    None => return,
+                    Some(Order::End) | None => return self.tasks.shutdown().await,
                 },
                 Some(done) = self.tasks.join_next() => self.finish(done),
                 () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now).into()), if due.is_some() => {}

@@ -16,7 +16,7 @@ use std::{
     path::Path,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -33,6 +33,7 @@ pub struct Health(Arc<Inner>);
 struct Inner {
     /// Written when it changes, not per request.
     held: Mutex<Option<String>>,
+    refused: AtomicBool,
     replies: AtomicU64,
 }
 
@@ -41,6 +42,12 @@ impl Health {
     #[must_use]
     pub fn held(&self) -> Option<String> {
         self.0.held.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether the destination's last word was a refusal that only people can lift: nothing is delivered until they do.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        self.0.refused.load(Ordering::Relaxed)
     }
 
     /// Replies of the destination so far, good or bad. A number that stands still with requests under way is a sign.
@@ -131,6 +138,8 @@ impl Reporter {
                 if !matches!(failure.class, Class::Throttled | Class::Reject) {
                     self.since.get_or_insert(now);
                     self.refusing = Some(failure.to_string());
+                    let by_people = matches!(failure.class, Class::Hold | Class::Credentials);
+                    self.health.0.refused.store(by_people, Ordering::Relaxed);
                     self.publish();
                 }
             }
@@ -220,6 +229,7 @@ impl Reporter {
         if self.refusing.take().is_none() {
             return;
         }
+        self.health.0.refused.store(false, Ordering::Relaxed);
         self.publish();
         let since = self.since.take().unwrap_or(now);
         if let Some(suppressed) = self.limits.recovered.admit(now) {

@@ -38,6 +38,8 @@ pub enum Input {
     Hinted,
     /// Deliver what was read, then end.
     Stop,
+    /// End at once: what is not settled is read again by the next start.
+    Abandon,
 }
 
 /// How a flow ended.
@@ -45,6 +47,17 @@ pub enum Input {
 pub struct Ended {
     /// Files that could not be read.
     pub refused: usize,
+    /// Bytes that were read and are not settled: 0, unless the flow was abandoned.
+    pub left: usize,
+}
+
+/// What an input asks of the turn it came to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Asked {
+    Nothing,
+    /// There are hints to take.
+    Hints,
+    End,
 }
 
 /// One flow's thread.
@@ -68,7 +81,10 @@ impl<F: Fs, S: Storage> Driver<F, S> {
         loop {
             let now = now();
             while let Ok(input) = self.inbox.try_recv() {
-                hinted |= self.take(input, now.mono);
+                match self.take(input, now.mono) {
+                    Asked::End => return self.leave(),
+                    asked => hinted |= asked == Asked::Hints,
+                }
             }
             if hinted && now.mono >= last_hints + HINT_PAUSE {
                 (hinted, last_hints) = (false, now.mono);
@@ -88,24 +104,40 @@ impl<F: Fs, S: Storage> Driver<F, S> {
             match step {
                 Step::Worked => {}
                 Step::Send(batch) => send(batch),
-                Step::Exit => return Ended { refused: self.engine.refused() },
+                Step::Exit => return self.ended(),
                 Step::Wait(until) => {
                     // Now and then a turn for its own sake: a thread that goes round is not stuck.
                     let until = until.min(now.mono + STATUS_EVERY);
                     let until = if hinted { until.min(last_hints + HINT_PAUSE) } else { until };
                     match self.inbox.recv_timeout(until.saturating_duration_since(Instant::now())) {
-                        Ok(input) => hinted |= self.take(input, Instant::now()),
+                        Ok(input) => match self.take(input, Instant::now()) {
+                            Asked::End => return self.leave(),
+                            asked => hinted |= asked == Asked::Hints,
+                        },
                         Err(RecvTimeoutError::Timeout) => {}
                         // Whoever could settle or stop is gone: the process ends.
-                        Err(RecvTimeoutError::Disconnected) => return Ended { refused: self.engine.refused() },
+                        Err(RecvTimeoutError::Disconnected) => return self.ended(),
                     }
                 }
             }
         }
     }
 
-    /// True: there are hints to take.
-    fn take(&mut self, input: Input, now: Instant) -> bool {
+    fn ended(&self) -> Ended {
+        Ended { refused: self.engine.refused(), left: self.engine.outstanding() }
+    }
+
+    /// Ends at once, but takes what was settled meanwhile along.
+    fn leave(&mut self) -> Ended {
+        let now = Instant::now();
+        while let Ok(input) = self.inbox.try_recv() {
+            self.take(input, now);
+        }
+        self.engine.leave(now);
+        self.ended()
+    }
+
+    fn take(&mut self, input: Input, now: Instant) -> Asked {
         match input {
             Input::News(News::Settled(settled)) => self.engine.handle(Event::Settled(settled), now),
             Input::News(News::Found { generations, landed }) => {
@@ -113,9 +145,10 @@ impl<F: Fs, S: Storage> Driver<F, S> {
             }
             Input::News(News::Delayed(id)) => self.engine.handle(Event::Delayed(id), now),
             Input::Stop => self.engine.handle(Event::Stop, now),
-            Input::Hinted => return true,
+            Input::Hinted => return Asked::Hints,
+            Input::Abandon => return Asked::End,
         }
-        false
+        Asked::Nothing
     }
 
     fn take_hints(&mut self, now: Instant) {

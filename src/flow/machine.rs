@@ -246,13 +246,7 @@ impl Machine {
         }
         if self.wants_persist() && self.persist_after.is_none_or(|after| after <= now) {
             self.work.changed = false;
-            let marks = std::mem::take(&mut self.marks);
-            if let Some(reserve) = &mut self.reserve {
-                for mark in &marks {
-                    reserve.acked(mark.generation, mark.end);
-                }
-            }
-            return Action::Persist(marks);
+            return Action::Persist(self.take_marks());
         }
         if let Some(idle) = self.reserve.as_mut().and_then(|reserve| reserve.take_idle(now)) {
             return Action::Release(Some(idle));
@@ -275,6 +269,17 @@ impl Machine {
             return if self.released { Action::Exit } else { Action::Release(None) };
         }
         Action::Wait(self.wake(now))
+    }
+
+    /// What was settled since the last call.
+    pub fn take_marks(&mut self) -> Vec<Mark> {
+        let marks = std::mem::take(&mut self.marks);
+        if let Some(reserve) = &mut self.reserve {
+            for mark in &marks {
+                reserve.acked(mark.generation, mark.end);
+            }
+        }
+        marks
     }
 
     /// The next batch to be sent, or what must be done before it may be.

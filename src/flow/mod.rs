@@ -56,4 +56,22 @@ pub struct Options {
     pub delivery: Delivery,
     /// Tells what this configuration makes of a file's lines from what another one would.
     pub digest: u64,
+    /// Tells what is written of this flow from anything else; what it takes over from elsewhere is not in it.
+    pub written: u64,
+}
+
+impl Options {
+    /// What makes this flow this one.
+    #[must_use]
+    pub fn revision(&self) -> Revision {
+        Revision { written: self.written, destination: self.destination.clone() }
+    }
+}
+
+/// One state of a flow's configuration: flows of one name and equal revisions do the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Revision {
+    written: u64,
+    /// It holds what `aws` says for all flows.
+    destination: deliver::Destination,
 }

@@ -33,6 +33,12 @@ impl Shared {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Whether nobody else has it.
+    #[must_use]
+    pub fn is_unread(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
+    }
+
     /// Replaces the snapshot.
     pub fn set(&self, instance: Instance) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(instance));

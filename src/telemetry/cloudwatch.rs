@@ -11,7 +11,7 @@ use std::{
 
 use tokio::{
     runtime::Handle,
-    sync::oneshot,
+    sync::{mpsc, oneshot},
     task::JoinHandle,
     time::{MissedTickBehavior, interval_at, timeout},
 };
@@ -92,17 +92,26 @@ pub struct Source {
 /// The running exporter.
 #[derive(Debug)]
 pub struct Exporter {
+    sources: mpsc::UnboundedSender<Vec<Source>>,
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
 
 impl Exporter {
-    /// Starts sending on `handle`, the first time after one interval.
+    /// Starts sending on `handle`, the first time after one interval. `told`: another exporter has told already what the
+    /// sources counted until now.
     #[must_use]
-    pub fn start(handle: &Handle, options: Options, dimensions: Vec<(String, String)>, sources: Vec<Source>) -> Self {
+    pub fn start(
+        handle: &Handle,
+        options: Options,
+        dimensions: Vec<(String, String)>,
+        sources: Vec<Source>,
+        told: bool,
+    ) -> Self {
         let (stop, stopped) = oneshot::channel();
+        let (sources_of, renewed) = mpsc::unbounded_channel();
         let run = Run {
-            gatherer: Gatherer::new(sources),
+            gatherer: if told { Gatherer::told(sources) } else { Gatherer::new(sources) },
             options,
             dimensions,
             points: Points::new(),
@@ -110,12 +119,19 @@ impl Exporter {
             limit: RateLimit::new(WARN_EVERY),
             failing: false,
         };
-        Self { stop, task: handle.spawn(run.run(stopped)) }
+        Self { sources: sources_of, stop, task: handle.spawn(run.run(renewed, stopped)) }
+    }
+
+    /// From now on it is these that count. What others counted until now is sent with the next metrics.
+    pub fn follow(&self, sources: Vec<Source>) {
+        // Fails only when the task has ended, which it does not before.
+        let _ = self.sources.send(sources);
     }
 
     /// Sends what is left, and gives up after `within`.
     pub async fn finish(self, within: Duration) {
-        let Self { stop, mut task } = self;
+        // Its end of the line stays until the task has ended.
+        let Self { sources: _sources, stop, mut task } = self;
         // Fails only when the task has ended, which it does not before.
         let _ = stop.send(());
         if timeout(within, &mut task).await.is_err() {
@@ -147,12 +163,16 @@ enum SendError {
 }
 
 impl Run {
-    async fn run(mut self, mut stopped: oneshot::Receiver<()>) {
+    async fn run(mut self, mut renewed: mpsc::UnboundedReceiver<Vec<Source>>, mut stopped: oneshot::Receiver<()>) {
         let mut tick = interval_at((Instant::now() + self.options.interval).into(), self.options.interval);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 _ = tick.tick() => self.flush().await,
+                Some(sources) = renewed.recv() => {
+                    self.gatherer.gather(&mut self.points);
+                    self.gatherer = self.gatherer.renewed(sources);
+                }
                 _ = &mut stopped => return self.flush().await,
             }
         }

@@ -12,7 +12,7 @@ fn text(name: &str) -> String {
 #[test]
 fn the_template_differs_from_the_unit_in_what_belongs_to_an_instance_alone() {
     let (unit, template) = (text("systemd/headwater.service"), text("systemd/headwater@.service"));
-    let own = ["Description=", "ExecStart=", "StateDirectory=", "RuntimeDirectory="];
+    let own = ["Description=", "ExecStart=", "ExecReload=/usr", "StateDirectory=", "RuntimeDirectory="];
     let common = |unit: &str| -> Vec<String> {
         let lines = unit.lines().skip_while(|l| l.starts_with("# ")).filter(|l| !own.iter().any(|o| l.starts_with(o)));
         lines.map(str::to_owned).collect()

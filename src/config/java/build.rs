@@ -13,6 +13,7 @@ use crate::{
     aws::Aws,
     deliver::{Aggregate, Destination, Firehose, Kinesis, MaxRate},
     flow::{Delivery, Limits, Options},
+    model::content_hash,
     record::{
         java::{
             Converter,
@@ -55,7 +56,10 @@ pub(super) fn options(r: &mut Reader<'_>, object: &Object<'_>, agent: &Agent, fl
     let source = source::Options { paths, exclude, start_at: flow.start_at, poll_interval: poll_interval(flow) };
     let pipeline = Pipeline::java(converters(r, object, flow)).with_key(key(flow));
     let (name, delivery) = (flow.name(), Delivery::AtLeastOnce);
-    Some(Options { name, source, framing: framing?, pipeline, destination, limits, delivery, digest: 0 })
+    let mut written = String::new();
+    object.write(&mut written);
+    let (digest, written) = (0, content_hash(written.as_bytes()));
+    Some(Options { name, source, framing: framing?, pipeline, destination, limits, delivery, digest, written })
 }
 
 fn converters(r: &mut Reader<'_>, object: &Object<'_>, flow: &Flow) -> Vec<Converter> {

@@ -29,6 +29,11 @@ pub(super) struct Object<'n> {
 }
 
 impl<'n> Object<'n> {
+    /// Appends what it says, without places: equal texts mean the same.
+    pub(super) fn write(&self, out: &mut String) {
+        write_members(self.members, out);
+    }
+
     /// The object that a value is.
     pub(super) fn of(path: String, node: &'n Node) -> Option<Self> {
         match &node.value {
@@ -185,6 +190,31 @@ impl<'t> Reader<'t> {
         let result = found.ok_or_else(|| format!("{} is not known; write {}", quoted(&text), known()));
         self.check(object, name, result)
     }
+}
+
+fn write_members(members: &[Member], out: &mut String) {
+    out.push('{');
+    for member in members {
+        out.push_str(&member.name);
+        out.push('\0');
+        write_value(&member.node.value, out);
+    }
+    out.push('}');
+}
+
+fn write_value(value: &Value, out: &mut String) {
+    match value {
+        Value::Map(members) => write_members(members, out),
+        Value::List(items) => {
+            out.push('[');
+            for item in items {
+                write_value(&item.value, out);
+            }
+            out.push(']');
+        }
+        single => out.extend(scalar(single)),
+    }
+    out.push('\0');
 }
 
 /// Any single value as the Java agent turns it into text.

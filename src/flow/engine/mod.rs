@@ -178,6 +178,12 @@ impl<F: Fs, S: Storage> Engine<F, S> {
         }
     }
 
+    /// Writes down what was settled, and nothing else: the next start goes on there. If that fails, it goes on further back.
+    pub fn leave(&mut self, now: Instant) {
+        let marks = self.machine.take_marks();
+        self.persist(marks, now);
+    }
+
     /// How far the files are delivered.
     pub fn summary(&self) -> Summary {
         self.table.summary()

@@ -36,7 +36,7 @@ const FINISHED_AFTER: Duration = Duration::from_secs(2);
 /// A file that disappeared is remembered for this long, should it come back or turn up compressed.
 const REMEMBER_LOST: Duration = Duration::from_hours(1);
 /// Open files at most; one that was renamed away or unlinked with unread bytes does not count.
-const MAX_OPEN: usize = 512;
+pub const MAX_OPEN: usize = 512;
 
 /// The identity of a file that is nowhere: its old number belongs to another one now.
 const NOWHERE: FileId = FileId { dev: 0, ino: 0 };

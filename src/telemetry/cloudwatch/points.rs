@@ -4,7 +4,10 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::Source;
-use crate::telemetry::calls::{CallStatistics, Statistic};
+use crate::telemetry::{
+    calls::{CallStatistics, Statistic},
+    counters::FlowCounters,
+};
 
 /// A metric. docs/METRICS.md describes each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -71,8 +74,8 @@ struct Group {
     destination: Arc<str>,
     /// `NAME`.
     stream: Arc<str>,
-    flows: Vec<Source>,
-    last: Totals,
+    /// Each with what it had counted when it was last asked.
+    flows: Vec<(Source, Totals)>,
 }
 
 /// Counters that are told by how much they grew.
@@ -84,7 +87,27 @@ struct Totals {
 }
 
 impl Gatherer {
+    /// Nothing of what they counted was told yet.
     pub(super) fn new(sources: Vec<Source>) -> Self {
+        Self { groups: Vec::new() }.renewed(sources)
+    }
+
+    /// All that they counted until now was told.
+    pub(super) fn told(sources: Vec<Source>) -> Self {
+        let mut gatherer = Self::new(sources);
+        for group in &mut gatherer.groups {
+            group.grown();
+        }
+        gatherer
+    }
+
+    /// One for these; of those that are known it goes on where this one is.
+    pub(super) fn renewed(&self, sources: Vec<Source>) -> Self {
+        let known = |source: &Source| {
+            let mut flows = self.groups.iter().flat_map(|group| &group.flows);
+            let found = flows.find(|(known, _)| Arc::ptr_eq(&known.counters, &source.counters));
+            found.map_or_else(Totals::default, |(_, last)| *last)
+        };
         let mut groups: BTreeMap<String, Group> = BTreeMap::new();
         for source in sources {
             let destination = format!("{}:{}", source.kind, source.stream);
@@ -92,9 +115,9 @@ impl Gatherer {
                 destination: destination.as_str().into(),
                 stream: source.stream.as_str().into(),
                 flows: Vec::new(),
-                last: Totals::default(),
             });
-            group.flows.push(source);
+            let last = known(&source);
+            group.flows.push((source, last));
         }
         Self { groups: groups.into_values().collect() }
     }
@@ -108,11 +131,10 @@ impl Gatherer {
 impl Group {
     fn gather(&mut self, points: &mut Points) {
         let mut calls = CallStatistics::default();
-        self.flows.iter().for_each(|flow| calls.merge(flow.counters.calls.take()));
-        let totals = self.totals();
-        let last = std::mem::replace(&mut self.last, totals);
-        let behind = self.flows.iter().map(|flow| flow.status.behind()).sum();
-        let seconds = self.flows.iter().map(|flow| flow.status.age().as_secs()).max().unwrap_or(0);
+        self.flows.iter().for_each(|(flow, _)| calls.merge(flow.counters.calls.take()));
+        let grown = self.grown();
+        let behind = self.flows.iter().map(|(flow, _)| flow.status.behind()).sum();
+        let seconds = self.flows.iter().map(|(flow, _)| flow.status.age().as_secs()).max().unwrap_or(0);
         let mut put = |metric, statistic| merge(points, (Arc::clone(&self.destination), metric), statistic);
         put(Metric::RecordSendAttempts, calls.attempts);
         put(Metric::RecordsSent, calls.sent);
@@ -121,20 +143,35 @@ impl Group {
         put(Metric::ServiceErrors, calls.failures);
         put(Metric::BytesBehind, Statistic::of(behind));
         put(Metric::SecondsBehind, Statistic::of(seconds));
-        put(Metric::RecordsSkipped, Statistic::of(totals.skipped - last.skipped));
-        put(Metric::RecordsTruncated, Statistic::of(totals.truncated - last.truncated));
-        put(Metric::RecordsDeadLettered, Statistic::of(totals.dead_lettered - last.dead_lettered));
+        put(Metric::RecordsSkipped, Statistic::of(grown.skipped));
+        put(Metric::RecordsTruncated, Statistic::of(grown.truncated));
+        put(Metric::RecordsDeadLettered, Statistic::of(grown.dead_lettered));
         // The Kinesis Agent names this one by the stream alone.
         let failing = (Arc::clone(&self.stream), Metric::ConsecutiveProcessingErrors);
         merge(points, failing, Statistic::of(calls.failing));
     }
 
-    fn totals(&self) -> Totals {
-        self.flows.iter().fold(Totals::default(), |sum, flow| Totals {
-            skipped: sum.skipped + flow.counters.left_out(),
-            truncated: sum.truncated + flow.counters.truncated.get(),
-            dead_lettered: sum.dead_lettered + flow.counters.dead_lettered.get(),
+    /// What was counted since the last call, over all flows.
+    fn grown(&mut self) -> Totals {
+        self.flows.iter_mut().fold(Totals::default(), |sum, (flow, last)| {
+            let totals = Totals::of(&flow.counters);
+            let before = std::mem::replace(last, totals);
+            Totals {
+                skipped: sum.skipped + totals.skipped - before.skipped,
+                truncated: sum.truncated + totals.truncated - before.truncated,
+                dead_lettered: sum.dead_lettered + totals.dead_lettered - before.dead_lettered,
+            }
         })
+    }
+}
+
+impl Totals {
+    fn of(counters: &FlowCounters) -> Self {
+        Self {
+            skipped: counters.left_out(),
+            truncated: counters.truncated.get(),
+            dead_lettered: counters.dead_lettered.get(),
+        }
     }
 }
 
@@ -143,7 +180,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::telemetry::{calls::Answer, counters::FlowCounters, status::FlowStatus};
+    use crate::telemetry::{calls::Answer, status::FlowStatus};
 
     fn source(stream: &str) -> Source {
         Source {
@@ -211,5 +248,19 @@ mod tests {
         assert_eq!(points.len(), 11);
         let sent = points[&("KinesisStream:logs".into(), Metric::RecordsSent)];
         assert_eq!(sent, Statistic { count: 3, sum: 16, min: 3, max: 8 });
+    }
+
+    #[test]
+    fn flows_come_and_go_and_each_number_is_told_once() {
+        let (kept, gone, new) = (source("logs"), source("logs"), source("logs"));
+        kept.counters.dropped.add(3);
+        gone.counters.dropped.add(4);
+        let mut gatherer = Gatherer::new(vec![kept.clone(), gone.clone()]);
+        let skipped = |lines: &[String]| lines.iter().find(|line| line.starts_with("RecordsSkipped")).cloned();
+        assert_eq!(skipped(&gathered(&mut gatherer)).unwrap(), "RecordsSkipped KinesisStream:logs Count 1/7/7/7");
+        new.counters.dropped.add(1);
+        kept.counters.dropped.add(1);
+        let mut gatherer = gatherer.renewed(vec![kept, new]);
+        assert_eq!(skipped(&gathered(&mut gatherer)).unwrap(), "RecordsSkipped KinesisStream:logs Count 1/2/2/2");
     }
 }

@@ -23,6 +23,7 @@ mod once;
 mod order;
 mod parse;
 mod processing;
+mod reload;
 mod restart;
 mod rotation;
 mod selection;

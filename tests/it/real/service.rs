@@ -128,3 +128,28 @@ fn the_journal_gets_priorities_and_keeps_the_time_itself() {
     });
     assert!(log.starts_with("<6>flow started flow=\"test\""), "{log}");
 }
+
+#[test]
+fn too_few_open_files_are_told_at_the_start_with_the_number_that_is_needed() {
+    let (site, kinesis) = (Site::new(), Kinesis::start());
+    site.configure(&Yaml::new("*.log", &kinesis.url()));
+    for n in 0..100 {
+        Writer::new(&site.log(&format!("{n}.log")), "a").lines(1);
+    }
+    let command = command(&site, &["run"]);
+    let limited = |limit: u32| {
+        let mut shell = bare(&site, "/bin/sh");
+        shell.args(["-c", &format!(r#"ulimit -n {limit}; exec "$0" "$@""#)]);
+        shell.arg(command.get_program()).args(command.get_args());
+        shell
+    };
+    // 100 files, 8 connections, and 48 descriptors beside them.
+    let agent = Agent::start(&site, limited(100));
+    assert!(agent.says(&["too few open files are allowed"], SOON));
+    assert!(agent.log().contains("limit=100 needed=156 files=100"), "{}", agent.log());
+    expect("every line although files and connections have to wait for each other", SOON, || kinesis.count() == 100);
+    agent.stop();
+    let agent = Agent::start(&site, limited(156));
+    assert!(!agent.says(&["limit=156"], std::time::Duration::from_secs(1)));
+    agent.stop();
+}

@@ -2,6 +2,7 @@
 //! Its environment is made from nothing, so that no proxy, profile or region of the machine reaches it.
 
 use std::{
+    collections::BTreeMap,
     ffi::{OsStr, OsString},
     fs::{self, File, OpenOptions},
     io::{Read as _, Seek as _},
@@ -77,6 +78,19 @@ impl Agent {
     pub(crate) fn wait(&mut self, limit: Duration) -> ExitStatus {
         expect("the agent to end", limit, || !self.alive());
         self.child.wait().expect("a child can be waited for")
+    }
+
+    /// Its threads' numbers by their names.
+    pub(crate) fn threads(&self) -> BTreeMap<String, u32> {
+        let folder = fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("a running process");
+        let number = |entry: fs::DirEntry| entry.file_name().to_str().and_then(|n| n.parse().ok());
+        let threads = folder.filter_map(|entry| {
+            let entry = entry.ok()?;
+            // A thread may end between the two looks.
+            let name = fs::read_to_string(entry.path().join("comm")).ok()?;
+            Some((name.trim().to_owned(), number(entry)?))
+        });
+        threads.collect()
     }
 
     /// Bytes of memory it holds now.

@@ -44,9 +44,11 @@ impl Site {
         self.configure_raw(&yaml.text(self.folder.path()));
     }
 
-    /// Writes a configuration of the test's own.
+    /// Writes a configuration of the test's own, so that an agent that reads it meanwhile sees the old one or the new one.
     pub(crate) fn configure_raw(&self, text: &str) {
-        fs::write(self.config_file(), text).expect("the configuration can be written");
+        let beside = self.path("headwater.yaml.new");
+        fs::write(&beside, text).expect("the configuration can be written");
+        fs::rename(beside, self.config_file()).expect("a file can be renamed");
     }
 
     /// Makes everything so far belong to a user; what the test makes later is the test's.
