@@ -1,7 +1,8 @@
 //! Writes what is made from the program's own definitions: `cargo run --example generate -- FOLDER`.
 //!
 //! `FOLDER/man`: a page for each command from the definition of the command line, and `headwater.yaml.5` from
-//! `docs/CONFIGURATION.md`. `FOLDER/completions`: bash, zsh and fish. Not part of the daemon, which needs none of it.
+//! `docs/CONFIGURATION.md`. `FOLDER/completions`: bash, zsh and fish. `FOLDER/headwater.schema.json`: the schema of the YAML.
+//! Not part of the daemon, which needs none of it.
 
 use std::{error::Error, fs, io, path::Path};
 
@@ -22,6 +23,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     pages(&command, &man)?;
     let manual = include_str!("../docs/CONFIGURATION.md");
     fs::write(man.join("headwater.yaml.5"), roff::page("headwater.yaml", 5, "configuration of headwater", manual))?;
+    fs::write(Path::new(&folder).join("headwater.schema.json"), format!("{:#}\n", headwater::config::schema()))?;
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
         clap_complete::generate_to(shell, &mut command, "headwater", &completions)?;
     }

@@ -1,6 +1,7 @@
 //! The command line: one file per subcommand. Knows how people call the agent, and nothing of how it works.
 
 mod checkpoints;
+mod config;
 mod migrate;
 mod run;
 mod validate;
@@ -11,7 +12,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::{
     agent::{EXIT_CONFIG, EXIT_FAILURE, EXIT_OK},
-    config::{self, Config, Problems},
+    config::{Config, DEFAULT_PATH, Problems, load},
     telemetry::log,
 };
 
@@ -40,10 +41,13 @@ enum Command {
     Run(run::Arguments),
     /// Check a configuration: exit 0, or 78 and every problem.
     #[command(after_help = validate::EXAMPLES)]
-    Validate(Configuration),
+    Validate(validate::Arguments),
     /// Show how far each file is delivered.
     #[command(after_help = checkpoints::EXAMPLES)]
     Checkpoints(checkpoints::Arguments),
+    /// What may be written into a configuration.
+    #[command(subcommand, arg_required_else_help = true)]
+    Config(config::Command),
     /// Move from the Java Kinesis agent: its configuration as YAML, and its checkpoints.
     Migrate(migrate::Arguments),
 }
@@ -52,13 +56,13 @@ enum Command {
 #[derive(Clone, Debug, clap::Args)]
 struct Configuration {
     /// The configuration file.
-    #[arg(short, long, value_name = "FILE", default_value = config::DEFAULT_PATH)]
+    #[arg(short, long, value_name = "FILE", default_value = DEFAULT_PATH)]
     config: PathBuf,
 }
 
 impl Configuration {
     fn read(&self) -> Result<Config, Problems> {
-        config::load(&self.config, &|name| std::env::var(name).ok())
+        load(&self.config, &|name| std::env::var(name).ok())
     }
 
     /// Loads it, or prints every problem.
@@ -88,6 +92,7 @@ pub fn main_from(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Command::Run(arguments) => run::run(&arguments),
         Command::Validate(configuration) => validate::run(&configuration),
         Command::Checkpoints(arguments) => checkpoints::run(&arguments),
+        Command::Config(command) => config::run(&command),
         Command::Migrate(arguments) => migrate::run(&arguments),
     }
 }

@@ -284,7 +284,7 @@ impl<'e> Loader<'e> {
             && let Some((file, at)) = self.no_flow.take()
         {
             let text =
-                format!("there is no flow, so nothing is delivered; write one, like `{}`, and restart", flow::MINIMAL);
+                format!("there is no flow, so nothing is delivered; write one, like `{}`, and reload", flow::MINIMAL);
             self.warnings.push(Problem { file, at: Some(at), key: "flows".to_owned(), text });
         }
         if !self.problems.is_empty() {

@@ -15,6 +15,8 @@ mod pattern;
 mod problem;
 mod process;
 mod read;
+mod schema;
+mod schema_process;
 mod source;
 mod tree;
 mod value;
@@ -27,6 +29,7 @@ use std::{path::PathBuf, time::Duration};
 
 pub use load::{DEFAULT_PATH, load, load_java, load_with_folder, parse_text};
 pub use problem::{Location, Problem, Problems};
+pub use schema::{PATH as SCHEMA_PATH, schema};
 
 /// A whole configuration. After this there is no "invalid".
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 //! What people read when a configuration is wrong, word for word; then that good ones mean what the manual says.
 
-use std::{fmt::Write, fs, path::Path, time::Duration};
+use std::{fmt::Write, fs, path::Path, sync::LazyLock, time::Duration};
 
 use proptest::prelude::*;
 
@@ -37,9 +37,25 @@ fn bad(text: &str) -> String {
 
 fn good(text: &str) -> Config {
     match parse_text("good.yaml", text, &env) {
-        Ok(config) => config,
+        Ok(config) => {
+            let complaints = complaints_of_schema(text);
+            assert!(complaints.is_empty(), "the schema does not take this: {complaints:#?}\n{text}");
+            config
+        }
         Err(problems) => panic!("this should be accepted:\n{problems}"),
     }
+}
+
+/// What an editor that knows the schema would say.
+fn complaints_of_schema(text: &str) -> Vec<String> {
+    static SCHEMA: LazyLock<jsonschema::Validator> =
+        LazyLock::new(|| jsonschema::validator_for(&schema()).expect("it is a schema"));
+    let value: serde_json::Value = serde_yaml::from_str(text).expect("the program took it as YAML");
+    // Nothing but comments, or the Java agent's.
+    if value.is_null() || !value["flows"][0]["filePattern"].is_null() {
+        return Vec::new();
+    }
+    SCHEMA.iter_errors(&value).map(|error| format!("{}: {error}", error.instance_path())).collect()
 }
 
 /// The warnings about a good file.
@@ -110,19 +126,19 @@ fn process(steps: &str) -> String {
 
 #[test]
 fn an_empty_file_has_no_flow() {
-    insta::assert_snapshot!(warnings(""), @"good.yaml:1:1: flows: there is no flow, so nothing is delivered; write one, like `flows: [{ name: web, source: { paths: /var/log/web.log }, destination: { kinesis: { stream: web-logs } } }]`, and restart");
+    insta::assert_snapshot!(warnings(""), @"good.yaml:1:1: flows: there is no flow, so nothing is delivered; write one, like `flows: [{ name: web, source: { paths: /var/log/web.log }, destination: { kinesis: { stream: web-logs } } }]`, and reload");
 }
 
 #[test]
 fn a_file_of_comments_has_no_flow() {
-    insta::assert_snapshot!(warnings("# nothing yet\n"), @"good.yaml:1:1: flows: there is no flow, so nothing is delivered; write one, like `flows: [{ name: web, source: { paths: /var/log/web.log }, destination: { kinesis: { stream: web-logs } } }]`, and restart");
+    insta::assert_snapshot!(warnings("# nothing yet\n"), @"good.yaml:1:1: flows: there is no flow, so nothing is delivered; write one, like `flows: [{ name: web, source: { paths: /var/log/web.log }, destination: { kinesis: { stream: web-logs } } }]`, and reload");
 }
 
 #[test]
 fn an_empty_list_of_flows_shows_a_minimal_one() {
     insta::assert_snapshot!(warnings("state_dir: /tmp
 flows: []
-"), @"good.yaml:2:8: flows: there is no flow, so nothing is delivered; write one, like `flows: [{ name: web, source: { paths: /var/log/web.log }, destination: { kinesis: { stream: web-logs } } }]`, and restart");
+"), @"good.yaml:2:8: flows: there is no flow, so nothing is delivered; write one, like `flows: [{ name: web, source: { paths: /var/log/web.log }, destination: { kinesis: { stream: web-logs } } }]`, and reload");
 }
 
 #[test]
@@ -1751,6 +1767,43 @@ fn a_flow_of_the_java_agent_is_the_same_wherever_it_is_written() {
     assert!(
         of(r#"{"kinesis.endpoint":"https://k.test","flows":[{"filePattern":"/l/a*","kinesisStream":"s"}]}"#) != one
     );
+}
+
+#[test]
+fn the_schema_takes_every_example_and_knows_every_section() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let examples = fs::read_dir(root.join("config-examples")).expect("there are examples");
+    let examples = examples.map(|entry| entry.expect("it can be listed").path());
+    let mut files: Vec<_> = examples.filter(|path| path.extension().is_some_and(|e| e == "yaml")).collect();
+    assert!(files.len() > 8, "only {}", files.len());
+    files.push(root.join("packaging/headwater.yaml"));
+    for path in &files {
+        let text = fs::read_to_string(path).expect("an example is text");
+        assert_eq!(complaints_of_schema(&text), [""; 0], "{}", path.display());
+    }
+    let schema = schema();
+    let all = schema.to_string();
+    for (section, key) in keys::ALL.iter().flat_map(|section| section.keys.iter().map(move |key| (section, key))) {
+        assert!(all.contains(&format!("\"{key}\":{{")), "{key} of {} is not in the schema", section.name);
+    }
+}
+
+#[test]
+fn the_schema_refuses_what_people_get_wrong() {
+    for (wrong, about) in [
+        ("flow: []", "'flow' was unexpected"),
+        ("flows: [{ name: a, destination: { stdout: {} } }]", "\"source\" is a required property"),
+        ("flows: [{ name: a, source: { paths: /a, start: end }, destination: { stdout: {} } }]", "'start' was unexpected"),
+        ("shutdown_timeout: soon", "/shutdown_timeout: \"soon\" does not match"),
+        ("state_dir: here", "/state_dir: \"here\" does not match"),
+        ("flows: [{ name: a, source: { paths: /a }, destination: { stdout: {}, kinesis: { stream: s } } }]", "/destination"),
+        ("flows: [{ name: a, source: { paths: /a }, destination: { stdout: {} }, batch: { max_records: 501 } }]", "/max_records"),
+        ("flows: [{ name: a, source: { paths: /a }, destination: { stdout: {} }, delivery: once }]", "/delivery"),
+        ("flows: [{ name: a, source: { paths: /a }, destination: { stdout: {} }, process: [{ parse: xml }] }]", "/parse"),
+    ] {
+        let complaints = complaints_of_schema(wrong).join("\n");
+        assert!(complaints.contains(about), "{wrong}: {complaints:?}");
+    }
 }
 
 /// A good file to take apart.

@@ -38,6 +38,14 @@ impl Failure {
     }
 }
 
+impl Failure {
+    /// Whether the service says that a permission is missing.
+    #[must_use]
+    pub fn is_denied(&self) -> bool {
+        matches!(self.code.as_str(), "AccessDeniedException" | "AccessDenied")
+    }
+}
+
 impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.code)?;

@@ -2,13 +2,15 @@
 //! Invariant: the same record has the same partition key in every request, across crashes too.
 
 mod read;
+
+pub(super) use read::ACTIONS;
 #[cfg(test)]
 pub(crate) mod tests;
 
 use super::{
     Billing, ExactlyOnce, MAX_KINESIS_RECORD, ServiceClock,
     digests::LANES,
-    errors::{self, Class},
+    errors::{self, Class, Failure},
     kpl,
     put::{self, Answer, Answers, Asked, Counting, Put, ReadyBody, Service, body},
     routing::Routing,
@@ -41,18 +43,28 @@ impl KinesisSink {
     /// to read the stream back where that is needed.
     /// `shards` is what all flows into the stream know of it.
     pub async fn connect(options: &super::Kinesis, shards: Arc<Shards>, now: Now) -> Result<Self, StartError> {
-        let once = |settle_wait| ExactlyOnce { settle_wait, clock: ServiceClock::new(now) };
-        let once = options.exactly_once.map(once);
-        let routing = Routing { aggregates: options.aggregate.is_some(), ids: once.is_some() };
-        let stream = Stream::new(&options.stream, routing);
-        let stream = Stream { keeps_order: options.keeps_order, once, shards, ..stream };
-        let mut sink = Self::new(stream, &options.aws, options.max_in_flight, options.max_rate).await?;
+        let mut sink = Self::unchecked(options, shards, now).await?;
         read::check(&sink).await?;
         if let Some(wanted) = options.aggregate.map(|joined| joined.max_bytes).filter(|most| *most > MAX_KINESIS_RECORD)
         {
             sink.service_mut().max_record = read::max_record(&sink, wanted).await;
         }
         Ok(sink)
+    }
+
+    /// Tries the calls that read the stream back, each once; why one of them failed.
+    pub(super) async fn try_reading(options: &super::Kinesis, now: Now) -> Result<Result<(), Failure>, StartError> {
+        let sink = Self::unchecked(options, Arc::default(), now).await?;
+        Ok(read::try_each(&sink).await)
+    }
+
+    async fn unchecked(options: &super::Kinesis, shards: Arc<Shards>, now: Now) -> Result<Self, StartError> {
+        let once = |settle_wait| ExactlyOnce { settle_wait, clock: ServiceClock::new(now) };
+        let once = options.exactly_once.map(once);
+        let routing = Routing { aggregates: options.aggregate.is_some(), ids: once.is_some() };
+        let stream = Stream::new(&options.stream, routing);
+        let stream = Stream { keeps_order: options.keeps_order, once, shards, ..stream };
+        Self::new(stream, &options.aws, options.max_in_flight, options.max_rate).await
     }
 }
 

@@ -15,6 +15,7 @@ pub mod job;
 pub mod kinesis;
 pub mod kpl;
 mod lanes;
+pub mod probe;
 mod put;
 mod rate;
 mod report;

@@ -27,7 +27,7 @@ use crate::{
     deliver::{
         MAX_KINESIS_RECORD, ServiceClock,
         courier::Sink as _,
-        errors::Failure,
+        errors::{Class, Failure},
         kpl,
         put::{Asked, Service as _, verdict},
         search::{Ask, From, Page, Told},
@@ -73,23 +73,13 @@ impl Intercept for Listening {
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The permissions that reading back needs.
-pub(super) const ACTIONS: [&str; 3] = ["kinesis:ListShards", "kinesis:GetShardIterator", "kinesis:GetRecords"];
+pub(in crate::deliver) const ACTIONS: [&str; 3] =
+    ["kinesis:ListShards", "kinesis:GetShardIterator", "kinesis:GetRecords"];
 
 /// Tries each call once, if records will be read back. Only a refusal is an error: whatever else is wrong may mend itself.
 pub(super) async fn check(sink: &KinesisSink) -> Result<(), StartError> {
-    let Some(once) = sink.exactly_once() else { return Ok(()) };
-    let Told::Shards { shards, .. } = allowed(sink, &Ask::Shards { page: None }).await? else { return Ok(()) };
-    let from = From::Time(once.clock.at(Instant::now()));
-    let Some(shard) = shards.into_iter().next() else { return Ok(()) };
-    let ask = Ask::Iterator { shard: shard.clone(), from };
-    let Told::Iterator(iterator) = allowed(sink, &ask).await? else { return Ok(()) };
-    allowed(sink, &Ask::Records { shard, iterator }).await.map(|_| ())
-}
-
-async fn allowed(sink: &KinesisSink, ask: &Ask) -> Result<Told, StartError> {
-    // A service that does not answer is asked again when that matters.
-    match tokio::time::timeout(PATIENCE, sink.ask(ask)).await.unwrap_or_else(|_| Told::Records(Page::default())) {
-        Told::Failed(failure) if matches!(failure.code.as_str(), "AccessDeniedException" | "AccessDenied") => {
+    match try_each(sink).await {
+        Err(failure) if failure.is_denied() => {
             let [actions @ .., last] = ACTIONS;
             let actions = format!("{} and {last}", actions.join(", "));
             Err(StartError::MayNotRead {
@@ -98,6 +88,25 @@ async fn allowed(sink: &KinesisSink, ask: &Ask) -> Result<Told, StartError> {
                 actions,
             })
         }
+        _ => Ok(()),
+    }
+}
+
+/// Tries each call once, if records will be read back; the first failure.
+pub(super) async fn try_each(sink: &KinesisSink) -> Result<(), Failure> {
+    let Some(once) = sink.exactly_once() else { return Ok(()) };
+    let Told::Shards { shards, .. } = try_one(sink, &Ask::Shards { page: None }).await? else { return Ok(()) };
+    let from = From::Time(once.clock.at(Instant::now()));
+    let Some(shard) = shards.into_iter().next() else { return Ok(()) };
+    let ask = Ask::Iterator { shard: shard.clone(), from };
+    let Told::Iterator(iterator) = try_one(sink, &ask).await? else { return Ok(()) };
+    try_one(sink, &Ask::Records { shard, iterator }).await.map(|_| ())
+}
+
+async fn try_one(sink: &KinesisSink, ask: &Ask) -> Result<Told, Failure> {
+    let late = || Told::Failed(Failure::new(Class::Again, "Timeout", format!("no answer within {PATIENCE:?}")));
+    match tokio::time::timeout(PATIENCE, sink.ask(ask)).await.unwrap_or_else(|_| late()) {
+        Told::Failed(failure) => Err(failure),
         told => Ok(told),
     }
 }

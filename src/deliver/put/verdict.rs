@@ -30,16 +30,7 @@ where
     E: Error + ProvideErrorMetadata + 'static,
 {
     if let Some(cause) = chain(error).find_map(|e| e.downcast_ref::<CredentialsError>()) {
-        let mut failure = Failure::new(Class::Credentials, "NoCredentials", words(cause));
-        let none = matches!(cause, CredentialsError::CredentialsNotLoaded(_));
-        failure.remedy = Some(match asked.role {
-            Some(role) if !none => {
-                format!("let this host's identity assume {role}: sts:AssumeRole here, trust and external_id there")
-            }
-            _ if none => NO_CREDENTIALS.into(),
-            _ => PROVIDER_FAILED.into(),
-        });
-        return failure;
+        return of_credentials(cause, asked.role);
     }
     match error {
         SdkError::ServiceError(e) => {
@@ -51,6 +42,23 @@ where
         SdkError::DispatchFailure(e) => of_dispatch(error, e),
         _ => Failure::new(Class::Hold, "NotSent", words(error)),
     }
+}
+
+/// What it means that there are no credentials, or none for a role.
+pub(in crate::deliver) fn of_credentials(cause: &CredentialsError, role: Option<&str>) -> Failure {
+    let words = words(cause);
+    // What follows is never there.
+    let words = words.strip_suffix(" Attempted:").unwrap_or(&words);
+    let mut failure = Failure::new(Class::Credentials, "NoCredentials", words);
+    let none = matches!(cause, CredentialsError::CredentialsNotLoaded(_));
+    failure.remedy = Some(match role {
+        Some(role) if !none => {
+            format!("let this host's identity assume {role}: sts:AssumeRole here, trust and external_id there")
+        }
+        _ if none => NO_CREDENTIALS.into(),
+        _ => PROVIDER_FAILED.into(),
+    });
+    failure
 }
 
 fn of_service(code: Option<&str>, message: &str, raw: &HttpResponse, asked: Asked<'_>) -> Failure {

@@ -20,6 +20,7 @@ mod metrics;
 mod migrate;
 mod network;
 mod once;
+mod online;
 mod order;
 mod parse;
 mod processing;

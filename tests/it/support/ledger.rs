@@ -204,6 +204,9 @@ impl Ledger {
             self.violations.push(format!("a body that is not of {}", api.target));
             return refusal(400, "SerializationException", "not such a request");
         };
+        if records.iter().any(|r| r.explicit_hash_key.as_deref() == Some(BEYOND_ALL_SHARDS)) {
+            return refusal(400, "InvalidArgumentException", "Invalid ExplicitHashKey.");
+        }
         let most = self.record_kib.filter(|_| api.keyed).map_or(api.record, |kib| kib << 10);
         if let Some(wrong) = violation(api, most, &records) {
             self.violations.push(wrong.clone());
@@ -288,6 +291,9 @@ fn decode(body: &[u8]) -> Option<Vec<Offered>> {
 }
 
 /// The limits of the service (500 records, its sizes, keys of 1 to 256 characters, hashes of 128 bits).
+/// What no shard has: one more than the largest.
+const BEYOND_ALL_SHARDS: &str = "340282366920938463463374607431768211456";
+
 fn violation(api: &Api, most: usize, records: &[Offered]) -> Option<String> {
     if records.is_empty() || records.len() > 500 {
         return Some(format!("{} records in one request", records.len()));

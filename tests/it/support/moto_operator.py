@@ -39,7 +39,7 @@ def firehose(stream, account=OWN):
     """A delivery stream into a bucket of the same name."""
     place = {"LocationConstraint": REGION}
     client("s3", account).create_bucket(Bucket=stream, CreateBucketConfiguration=place)
-    to = {"RoleARN": f"arn:aws:iam::{account}:role/firehose", "BucketARN": f"arn:aws:s3:::{stream}"}
+    to = {"RoleARN": f"arn:aws:iam::{account}:role/firehose", "BucketARN": f"arn:aws:s3:::{stream}", "CompressionFormat": "UNCOMPRESSED"}
     client("firehose", account).create_delivery_stream(
         DeliveryStreamName=stream, DeliveryStreamType="DirectPut", ExtendedS3DestinationConfiguration=to
     )
