@@ -1793,13 +1793,25 @@ fn the_schema_refuses_what_people_get_wrong() {
     for (wrong, about) in [
         ("flow: []", "'flow' was unexpected"),
         ("flows: [{ name: a, destination: { stdout: {} } }]", "\"source\" is a required property"),
-        ("flows: [{ name: a, source: { paths: /a, start: end }, destination: { stdout: {} } }]", "'start' was unexpected"),
+        (
+            "flows: [{ name: a, source: { paths: /a, start: end }, destination: { stdout: {} } }]",
+            "'start' was unexpected",
+        ),
         ("shutdown_timeout: soon", "/shutdown_timeout: \"soon\" does not match"),
         ("state_dir: here", "/state_dir: \"here\" does not match"),
-        ("flows: [{ name: a, source: { paths: /a }, destination: { stdout: {}, kinesis: { stream: s } } }]", "/destination"),
-        ("flows: [{ name: a, source: { paths: /a }, destination: { stdout: {} }, batch: { max_records: 501 } }]", "/max_records"),
+        (
+            "flows: [{ name: a, source: { paths: /a }, destination: { stdout: {}, kinesis: { stream: s } } }]",
+            "/destination",
+        ),
+        (
+            "flows: [{ name: a, source: { paths: /a }, destination: { stdout: {} }, batch: { max_records: 501 } }]",
+            "/max_records",
+        ),
         ("flows: [{ name: a, source: { paths: /a }, destination: { stdout: {} }, delivery: once }]", "/delivery"),
-        ("flows: [{ name: a, source: { paths: /a }, destination: { stdout: {} }, process: [{ parse: xml }] }]", "/parse"),
+        (
+            "flows: [{ name: a, source: { paths: /a }, destination: { stdout: {} }, process: [{ parse: xml }] }]",
+            "/parse",
+        ),
     ] {
         let complaints = complaints_of_schema(wrong).join("\n");
         assert!(complaints.contains(about), "{wrong}: {complaints:?}");

@@ -207,6 +207,7 @@ case_deb() {
     user=$(inside ps -o user= -p "$(property MainPID)")
     [ "$user" = headwat+ ] || [ "$user" = headwater ] || fail "it runs as $user"
     say "delivers a log of root's as $user"
+    reload
 
     inside sh -c 'echo "# edited" >>/etc/headwater/headwater.yaml'
     local before
@@ -274,6 +275,31 @@ case_deb() {
         inside test ! -e "$path" || fail "a purge left $path"
     done
     say "removed, purged"
+}
+
+# New configurations under load, good and bad: the process stays, and `systemctl reload` says which they were.
+reload() {
+    local before count
+    before=$(property MainPID)
+    for count in 1 2 3 4 5; do
+        inside sed -i "s/max_age: .*ms }/max_age: 1${count}0ms }/" /etc/headwater/conf.d/private.yaml
+        inside systemctl reload headwater || fail "a reload fails"
+        is ActiveState active || fail "it is $(property ActiveState) after a reload"
+    done
+    in_force() { [ "$(inside journalctl -u headwater --no-pager | grep -c 'in force kept=0 changed=1')" = 5 ]; }
+    inside journalctl --sync
+    until_true 10 in_force || fail "the reloads are not in the journal"
+    put /etc/headwater/conf.d/bad.yaml <<<'flow: []'
+    inside systemctl reload headwater 2>/dev/null && fail "a reload of a bad configuration succeeds"
+    is ActiveState active || fail "it is $(property ActiveState) after a bad reload"
+    refused() { [[ $(property StatusText) == *'refused, the old one goes on'*'flow: unknown key'* ]]; }
+    until_true 10 refused || fail "the status is $(property StatusText)"
+    inside rm /etc/headwater/conf.d/bad.yaml
+    inside systemctl reload headwater || fail "a reload fails after a bad one"
+    not_refused() { ! refused; }
+    until_true 10 not_refused || fail "the status is $(property StatusText)"
+    [ "$(property MainPID)" = "$before" ] || fail "a reload started it anew"
+    say "reloaded under load; a bad configuration was refused"
 }
 
 is_another_process() { [ "$(property MainPID)" != "$1" ] && [ "$(property MainPID)" != 0 ]; }

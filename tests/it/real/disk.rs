@@ -1,16 +1,11 @@
 //! A full disk under the checkpoint.
 
-use std::{
-    fs,
-    io::Write as _,
-    path::{Path, PathBuf},
-    process::Command,
-    time::Duration,
-};
+use std::{fs, process::Command, time::Duration};
 
 use crate::support::{
     SOON,
     agent::Agent,
+    disk::Mount,
     expect,
     faults::Kinesis,
     site::{Site, Yaml},
@@ -19,35 +14,6 @@ use crate::support::{
     until,
     writer::Writer,
 };
-
-/// A small file system of its own, unmounted when dropped.
-struct Mount(PathBuf);
-
-impl Mount {
-    /// `None` where mounting is not allowed.
-    fn tmpfs(at: &Path, size: &str) -> Option<Self> {
-        fs::create_dir_all(at).expect("a folder to mount on");
-        let options = format!("size={size},mode=0750");
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(at).output();
-        mounted.is_ok_and(|o| o.status.success()).then(|| Self(at.to_owned()))
-    }
-
-    /// Fills it to the last byte; the ballast goes when its file is removed.
-    fn fill(&self) -> PathBuf {
-        let ballast = self.0.join("ballast");
-        let mut file = fs::File::create(&ballast).expect("a file on the small disk");
-        for piece in [4096, 1] {
-            while file.write_all(&vec![0; piece]).is_ok() {}
-        }
-        ballast
-    }
-}
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
-    }
-}
 
 #[test]
 fn a_full_disk_under_the_checkpoint_stops_no_delivery_and_is_said_aloud() {
@@ -84,17 +50,17 @@ fn a_state_directory_on_a_read_only_disk_is_refused_by_name() {
     let Some(mount) = Mount::tmpfs(&site.state_dir(), "256k") else {
         return skipped(name, "needs root, to mount a small tmpfs");
     };
-    let remounted = Command::new("mount").args(["-o", "remount,ro"]).arg(&mount.0).status();
+    let remounted = Command::new("mount").args(["-o", "remount,ro"]).arg(mount.path()).status();
     assert!(remounted.is_ok_and(|s| s.success()), "the small disk can be made read-only");
     site.configure(&Yaml::new("app.log", &kinesis.url()));
     let mut writer = Writer::new(&site.log("app.log"), "r");
     writer.lines(100);
     let mut agent = Agent::run(&site);
     assert_eq!(agent.wait(SOON).code(), Some(1));
-    assert!(agent.log().contains(&mount.0.display().to_string()), "{}", agent.log());
+    assert!(agent.log().contains(&mount.path().display().to_string()), "{}", agent.log());
     assert!(agent.log().to_lowercase().contains("read-only file system"), "{}", agent.log());
     assert_eq!(kinesis.count(), 0, "nothing is delivered of which no place can be kept");
-    let remounted = Command::new("mount").args(["-o", "remount,rw"]).arg(&mount.0).status();
+    let remounted = Command::new("mount").args(["-o", "remount,rw"]).arg(mount.path()).status();
     assert!(remounted.is_ok_and(|s| s.success()), "the small disk can be made writable again");
     Agent::once(&site, SOON);
     kinesis.see(|l| assert_all_once(&l.data(), "r", writer.written(), 0));

@@ -3,6 +3,7 @@
 mod access;
 mod agent_json;
 mod aggregate;
+mod boot;
 mod commands;
 mod content;
 mod disk;

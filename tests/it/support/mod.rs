@@ -5,6 +5,7 @@ pub(crate) mod agent;
 mod bucket;
 pub(crate) mod cloudwatch;
 pub(crate) mod consumer;
+pub(crate) mod disk;
 pub(crate) mod faults;
 pub(crate) mod givers;
 mod http;
