@@ -58,8 +58,10 @@ set_environment() {
 }
 
 # Without the date: nothing in there may depend on it, and all C code would be built anew after each commit.
+# Optimised as a whole: takes some minutes longer than `cargo build --release` and saves a tenth of the size.
 build_binary() {
-    env -u SOURCE_DATE_EPOCH cargo auditable zigbuild --locked --release --bin headwater --target "$target.$glibc"
+    env -u SOURCE_DATE_EPOCH CARGO_PROFILE_RELEASE_LTO=fat CARGO_PROFILE_RELEASE_CODEGEN_UNITS=1 \
+        cargo auditable zigbuild --locked --release --bin headwater --target "$target.$glibc"
 }
 
 # Everything that goes into the packages, under names that Cargo.toml can give.

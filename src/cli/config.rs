@@ -12,11 +12,11 @@ pub(super) enum Command {
     Schema,
 }
 
-const EXAMPLES: &str = "\
+pub(super) const EXAMPLES: &str = "\
 Examples:
   headwater config schema > headwater.schema.json
   # yaml-language-server: $schema=/usr/share/headwater/headwater.schema.json
-                                        the first line of a YAML file whose editor shall know the keys";
+                                        first line of a YAML file whose editor shall know them";
 
 pub(super) fn run(command: &Command) -> u8 {
     match command {

@@ -18,7 +18,7 @@ use crate::{
 
 const EXAMPLES: &str = "\
 Examples:
-  headwater validate                      check /etc/headwater/headwater.yaml and conf.d
+  headwater validate                      check the configuration; --online asks AWS, too
   headwater run -c web.yaml               follow files until SIGTERM or Ctrl-C
   headwater run --once -c import.yaml     deliver what is there, then exit
   headwater checkpoints                   how far each file is delivered
@@ -46,9 +46,10 @@ enum Command {
     #[command(after_help = checkpoints::EXAMPLES)]
     Checkpoints(checkpoints::Arguments),
     /// What may be written into a configuration.
-    #[command(subcommand, arg_required_else_help = true)]
+    #[command(subcommand, arg_required_else_help = true, after_help = config::EXAMPLES)]
     Config(config::Command),
     /// Move from the Java Kinesis agent: its configuration as YAML, and its checkpoints.
+    #[command(after_help = migrate::EXAMPLES)]
     Migrate(migrate::Arguments),
 }
 

@@ -12,7 +12,7 @@ Examples:
   headwater validate                    what the service reads, conf.d included
   headwater validate -c web.yaml        one file alone
   sudo -u headwater headwater validate --online
-                                        as the service would: credentials, streams, permissions, clock
+                                        credentials, streams, rights and clock, as the service
 
 Exit codes: 0 valid, 78 not, 1 valid but `--online` found that something could not be delivered.";
 

@@ -44,19 +44,29 @@ pub(super) fn clusters(landed: &[Landed]) -> Vec<Cluster> {
 }
 
 impl Cutter {
-    /// Which of a cluster's records a file holds now, given its bytes at their place.
-    pub(super) fn compare(&self, cluster: &Cluster, file: &FileRef, buf: &[u8], shape: Shape, now: Now) -> Vec<Landed> {
-        let mut cutter = Self {
+    /// One for comparisons: what it cuts is not counted, for it is not read. Costly to make, so one for many clusters.
+    pub(super) fn for_comparison(&self) -> Self {
+        Self {
             framing: self.framing.clone(),
             pipeline: self.pipeline.clone(),
             max_record_bytes: self.max_record_bytes,
             host: self.host.clone(),
             ec2: self.ec2.clone(),
-            // What is compared is not read: it is counted when it is.
             counters: std::sync::Arc::default(),
             mismatches: Sample::new(String::new()),
             held: Held::default(),
-        };
+        }
+    }
+
+    /// Which of a cluster's records a file holds now, given its bytes at their place.
+    pub(super) fn compare(
+        &mut self,
+        cluster: &Cluster,
+        file: &FileRef,
+        buf: &[u8],
+        shape: Shape,
+        now: Now,
+    ) -> Vec<Landed> {
         let mut machine = Machine::new(unlimited(shape), now.mono);
         let chunk = Chunk {
             generation: file.generation,
@@ -67,7 +77,7 @@ impl Cutter {
             flush_all: true,
             header_left: 0,
         };
-        cutter.cut(&mut machine, file, &chunk, buf, now);
+        self.cut(&mut machine, file, &chunk, buf, now);
         let batch = machine.open_batch().close().batch;
         cluster.records.iter().filter(|landed| content_hash(&of(landed, &batch)) == landed.hash).copied().collect()
     }

@@ -23,18 +23,28 @@ use crate::{
 };
 use database::Row;
 
+const DEFAULT_FROM: &str = "/etc/aws-kinesis/agent.json";
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  headwater migrate --output new.yaml        what agent.json means, as YAML
+  headwater migrate --checkpoints            which checkpoints would be taken over
+  headwater migrate --checkpoints --apply    takes them over; stop both agents first
+
+Without --from, /etc/aws-kinesis/agent.json is read.";
+
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// The Java agent's configuration; `agent.d` beside it is read, too.
-    #[arg(long, value_name = "FILE", default_value = "/etc/aws-kinesis/agent.json")]
+    /// The Java agent's configuration, `agent.d` included.
+    #[arg(long, value_name = "FILE", default_value = DEFAULT_FROM, hide_default_value = true)]
     from: PathBuf,
     /// Write the YAML here instead of to stdout.
     #[arg(long, value_name = "FILE", conflicts_with = "checkpoints")]
     output: Option<PathBuf>,
-    /// Take over the Java agent's checkpoints instead: show what would be written.
+    /// Its checkpoints instead: show what would be taken over.
     #[arg(long)]
     checkpoints: bool,
-    /// The Java agent's checkpoint database, if it is not where its configuration says.
+    /// Its checkpoint database, if not where its configuration says.
     #[arg(long, value_name = "FILE", requires = "checkpoints")]
     checkpoint_file: Option<PathBuf>,
     /// Where our checkpoints go, if not where the configuration says.

@@ -47,7 +47,7 @@ impl<F: Fs, S: Storage> Engine<F, S> {
 
     /// Which of these records a file holds as they were sent. `None`: it cannot be read now.
     fn compare(&mut self, generation: Generation, landed: &[Landed], now: Now) -> Option<Vec<Landed>> {
-        let (mut held, mut buf) = (Vec::new(), Vec::new());
+        let (mut held, mut buf, mut cutter) = (Vec::new(), Vec::new(), None);
         for cluster in compare::clusters(landed) {
             let span = cluster.span;
             let Some(bytes) = usize::try_from(span.len()).ok().filter(|_| span.len() <= compare::MOST) else {
@@ -63,7 +63,8 @@ impl<F: Fs, S: Storage> Engine<F, S> {
                 self.cutter.learn_header_of(generation, &first, end_of_file);
             }
             let file = self.table.file_ref(key);
-            held.extend(self.cutter.compare(&cluster, &file, &buf[..bytes], self.shape, now));
+            let cutter = cutter.get_or_insert_with(|| self.cutter.for_comparison());
+            held.extend(cutter.compare(&cluster, &file, &buf[..bytes], self.shape, now));
         }
         if held.len() < landed.len() {
             let (found, other) = (held.len(), landed.len() - held.len());

@@ -140,7 +140,15 @@ fn the_version_names_the_target_and_every_help_fits_on_one_screen_with_examples(
     let version = text(&headwater(&site, &["--version"]).stdout);
     assert!(version.starts_with(concat!("headwater ", env!("CARGO_PKG_VERSION"), " (")), "{version}");
     assert!(version.contains("-linux-") && version.ends_with(")\n"), "{version}");
-    for arguments in [&["-h"][..], &["run", "-h"], &["validate", "-h"], &["checkpoints", "-h"]] {
+    for arguments in [
+        &["-h"][..],
+        &["run", "-h"],
+        &["validate", "-h"],
+        &["checkpoints", "-h"],
+        &["config", "-h"],
+        &["config", "schema", "-h"],
+        &["migrate", "-h"],
+    ] {
         let help = text(&headwater(&site, arguments).stdout);
         assert!(help.contains("Examples:\n"), "{arguments:?}: {help}");
         assert!(help.lines().count() <= 24 && help.lines().all(|l| l.chars().count() <= 100), "{arguments:?}:\n{help}");

@@ -423,3 +423,40 @@ fn looking_into_the_stream_takes_its_wait_and_few_calls() {
         }
     }
 }
+
+/// Generations that the checkpoint says may hold more than is acked.
+fn reserved(site: &Site) -> usize {
+    let journal = fs::read_to_string(site.state_dir().join("checkpoints/test.journal")).unwrap_or_default();
+    let mut open = std::collections::BTreeSet::new();
+    for line in journal.lines() {
+        let Some(line) =
+            line.split_once(' ').and_then(|(_, json)| serde_json::from_str::<serde_json::Value>(json).ok())
+        else {
+            continue;
+        };
+        let generation = |key: &str| line[key]["generation"].as_str().map(str::to_owned);
+        open.extend(generation("reserved"));
+        if let Some(generation) = generation("released").or_else(|| generation("gone")) {
+            open.remove(&generation);
+        }
+    }
+    open.len()
+}
+
+#[test]
+fn what_was_found_is_given_back_at_once_so_that_another_kill_need_not_look_for_it() {
+    let (site, kinesis) = (Site::new(), Kinesis::start());
+    site.configure(&yaml(&kinesis, ""));
+    leave_in_doubt(&site, &kinesis, 3_000);
+    assert_eq!(reserved(&site), 1);
+    let agent = Agent::run(&site);
+    assert!(agent.says(&["found in the stream what the last run sent"], SOON));
+    // While it runs; an idle file is given back after ten seconds anyway.
+    expect("the reservation to be given back", Duration::from_secs(5), || reserved(&site) == 0);
+    agent.kill();
+    let mut agent = Agent::start(&site, command(&site, &["run", "--once"]));
+    assert!(agent.wait(SOON).success());
+    let looked = agent.log().matches("looking in the stream for what it may have sent").count();
+    assert_eq!(looked, 1, "{}", agent.log());
+    kinesis.see(|l| assert_all_once(&l.data(), "s", 3_000, 0));
+}
