@@ -87,6 +87,11 @@ until_true() {
     done
 }
 
+journal() {
+    inside journalctl --sync
+    inside journalctl -u headwater --no-pager
+}
+
 property() { inside systemctl show -p "$1" --value "${2:-headwater.service}"; }
 
 is() { [ "$(property "$1")" = "$2" ]; }
@@ -222,6 +227,7 @@ case_deb() {
     stop_writer
     check_lines 0
 
+    inside systemctl stop headwater
     inside rm -f /run/no-more-lines /run/written
     inside sh -c 'rm -f /var/log/private.log*'
     stop_stand_in
@@ -254,8 +260,7 @@ case_deb() {
     [ "$(property ExecMainStatus)" = 78 ] || fail "the status is $(property ExecMainStatus)"
     sleep 8
     [ "$(property ActiveState) $(property NRestarts)" = 'failed 0' ] || fail "it loops: $(property NRestarts) restarts"
-    inside journalctl --sync
-    inside journalctl -u headwater --no-pager | grep -q 'flow: unknown key' || fail "the journal does not say what is wrong"
+    grep -q 'flow: unknown key' <<<"$(journal)" || fail "the journal does not say what is wrong"
     say "a bad configuration ends it once, with 78"
     inside sed -i '/^flow: /d' /etc/headwater/headwater.yaml
 
@@ -286,8 +291,7 @@ reload() {
         inside systemctl reload headwater || fail "a reload fails"
         is ActiveState active || fail "it is $(property ActiveState) after a reload"
     done
-    in_force() { [ "$(inside journalctl -u headwater --no-pager | grep -c 'in force kept=0 changed=1')" = 5 ]; }
-    inside journalctl --sync
+    in_force() { [ "$(grep -c 'in force kept=0 changed=1' <<<"$(journal)")" = 5 ]; }
     until_true 10 in_force || fail "the reloads are not in the journal"
     put /etc/headwater/conf.d/bad.yaml <<<'flow: []'
     inside systemctl reload headwater 2>/dev/null && fail "a reload of a bad configuration succeeds"
