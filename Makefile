@@ -6,7 +6,7 @@ FUZZ_SECONDS ?= 60
 TARGET_DIR = $(or $(CARGO_TARGET_DIR),target)
 FUZZ_TARGETS = $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
 
-.PHONY: check fmt clippy test doc deny examples unit manuals package system fuzz bench
+.PHONY: check fmt clippy test doc deny examples unit manuals package lint-packages system fuzz bench
 
 check: fmt clippy test doc deny examples unit manuals
 
@@ -44,6 +44,12 @@ unit: examples
 			echo "systemd/$$unit: valid"; \
 		done; \
 	fi
+	@if ! command -v apparmor_parser >/dev/null; then \
+		echo "SKIPPED: the AppArmor profile is not read, for apparmor_parser is not installed" >&2; \
+	else \
+		apparmor_parser --skip-kernel-load --skip-cache --quiet packaging/apparmor/usr.bin.headwater; \
+		echo "packaging/apparmor: valid"; \
+	fi
 
 # Manual pages and completions can be made, and man(1) has nothing to say about them.
 manuals:
@@ -63,6 +69,15 @@ manuals:
 # Needs cargo-zigbuild, cargo-auditable, cargo-deb and cargo-generate-rpm; says how to get them.
 package:
 	packaging/build.sh
+
+# What Debian's own checker says of the .deb that `make package` made.
+lint-packages:
+	@if ! command -v lintian >/dev/null; then \
+		echo "SKIPPED: the .deb is not checked, for lintian is not installed" >&2; \
+	else \
+		lintian --allow-root --fail-on error,warning target/packages/headwater_*_amd64.deb; \
+		echo "target/packages: lintian has nothing to say"; \
+	fi
 
 # Installs the packages into booted systems. Needs root, systemd-nspawn and debootstrap, and is skipped loudly without.
 system:

@@ -128,11 +128,15 @@ fn open_journal(state_dir: &Path, flow: &str, epoch: u64) -> anyhow::Result<Open
     Ok(opened)
 }
 
-/// Tells this start of the machine, and what the configuration makes of lines, from others. Where the kernel does not say,
-/// each start of the agent counts as one of the machine.
+/// Set by the unit, for `ProcSubset=pid` hides what the kernel says.
+const BOOT_ID: &str = "HEADWATER_BOOT_ID";
+
+/// Tells this start of the machine, and what the configuration makes of lines, from others. Where nobody says which start
+/// this is, each start of the agent counts as one of the machine.
 fn epoch(options: &flow::Options) -> u64 {
-    let boot = std::fs::read("/proc/sys/kernel/random/boot_id");
-    let boot = boot.map_or_else(|_| fastrand::u64(..), |id| content_hash(&id));
+    let told = std::env::var(BOOT_ID).ok().filter(|id| !id.is_empty()).map(String::into_bytes);
+    let boot = told.or_else(|| std::fs::read("/proc/sys/kernel/random/boot_id").ok());
+    let boot = boot.map_or_else(|| fastrand::u64(..), |id| content_hash(&id));
     content_hash(&[boot.to_le_bytes(), options.digest.to_le_bytes()].concat())
 }
 

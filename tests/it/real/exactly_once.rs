@@ -424,16 +424,17 @@ fn looking_into_the_stream_takes_its_wait_and_few_calls() {
     }
 }
 
+/// The lines of the checkpoint.
+fn journal(site: &Site) -> Vec<serde_json::Value> {
+    let text = fs::read_to_string(site.state_dir().join("checkpoints/test.journal")).unwrap_or_default();
+    let parse = |line: &str| serde_json::from_str(line.split_once(' ')?.1).ok();
+    text.lines().filter_map(parse).collect()
+}
+
 /// Generations that the checkpoint says may hold more than is acked.
 fn reserved(site: &Site) -> usize {
-    let journal = fs::read_to_string(site.state_dir().join("checkpoints/test.journal")).unwrap_or_default();
     let mut open = std::collections::BTreeSet::new();
-    for line in journal.lines() {
-        let Some(line) =
-            line.split_once(' ').and_then(|(_, json)| serde_json::from_str::<serde_json::Value>(json).ok())
-        else {
-            continue;
-        };
+    for line in journal(site) {
         let generation = |key: &str| line[key]["generation"].as_str().map(str::to_owned);
         open.extend(generation("reserved"));
         if let Some(generation) = generation("released").or_else(|| generation("gone")) {
@@ -459,4 +460,26 @@ fn what_was_found_is_given_back_at_once_so_that_another_kill_need_not_look_for_i
     let looked = agent.log().matches("looking in the stream for what it may have sent").count();
     assert_eq!(looked, 1, "{}", agent.log());
     kinesis.see(|l| assert_all_once(&l.data(), "s", 3_000, 0));
+}
+
+#[test]
+fn which_start_of_the_machine_it_is_the_unit_may_say() {
+    let (site, kinesis) = (Site::new(), Kinesis::start());
+    site.configure(&yaml(&kinesis, ""));
+    let epoch = |boot: &str, name: &str| {
+        Writer::new(&site.log(name), name).lines(10);
+        kinesis.set(Fault::Slow(Duration::from_mins(1)));
+        let before = kinesis.count();
+        let mut command = command(&site, &["run"]);
+        command.env("HEADWATER_BOOT_ID", boot);
+        let agent = Agent::start(&site, command);
+        expect("the lines to be taken", SOON, || kinesis.count() == before + 10);
+        agent.kill();
+        kinesis.set(Fault::Pass);
+        let last = journal(&site).iter().rev().find_map(|line| line["reserved"]["epoch"].as_u64());
+        Agent::once(&site, SOON);
+        last.expect("bytes were reserved")
+    };
+    let (one, same, other) = (epoch("one", "app.log"), epoch("one", "app.log2"), epoch("two", "app.log3"));
+    assert!(one == same && one != other, "{one} {same} {other}");
 }
