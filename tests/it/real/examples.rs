@@ -13,7 +13,7 @@ use crate::support::{
 /// An example: a log with its text, and what the stream then holds (`@` stands for the logs' folder).
 type Case = (&'static str, &'static [(&'static str, &'static str)], &'static [&'static str]);
 
-const CASES: [Case; 10] = [
+const CASES: [Case; 11] = [
     (
         "agent.json",
         &[("app/app.log", "one\n"), ("app/orders.csv", "7,tea,1.50\n")],
@@ -47,6 +47,7 @@ const CASES: [Case; 10] = [
             "\n"
         )],
     ),
+    ("exactly-once.yaml", &[("audit/audit.log", "type=LOGIN pid=1\n")], &["type=LOGIN pid=1\n"]),
     (
         "java-multiline.yaml",
         &[("billing/a.log", "2026-11-20 10:00:00,1 ERROR boom\n\tat x.Y\n2026-11-20 10:00:01,2 INFO fine\n")],
