@@ -127,7 +127,9 @@ pub(super) fn either(schemas: &[Value], text: &str) -> Value {
 }
 
 pub(super) fn list(item: Value, text: &str) -> Value {
-    json!({ "type": ["array", "null"], "items": item, "description": text })
+    let mut list = json!({ "type": ["array", "null"], "description": text });
+    list["items"] = item;
+    list
 }
 
 /// One text, or a list of texts.
