@@ -12,13 +12,14 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use super::start::Ready;
+use super::{limits, start::Ready};
 use crate::{
     deliver::Health,
     flow::{
         Revision,
         driver::{Ended, Input},
     },
+    source::tail::MostOpen,
     telemetry::{cloudwatch::Source, counters::FlowCounters, status::FlowStatus},
 };
 
@@ -91,16 +92,18 @@ pub(super) struct Flows {
     failed: Vec<(String, String)>,
     /// The configuration's order of names.
     order: Vec<String>,
+    most_open: MostOpen,
     /// A flow ended without saying how.
     pub(super) broken: bool,
 }
 
 impl Flows {
-    /// Starts these, the first ones.
-    pub(super) fn start(ready: Vec<Ready>) -> anyhow::Result<Self> {
+    /// Starts these, the first ones; they share the open files that are allowed.
+    pub(super) fn start(ready: Vec<Ready>, most_open: MostOpen) -> anyhow::Result<Self> {
+        limits::share(&most_open, ready.iter().map(|flow| flow.max_in_flight));
         let order = ready.iter().map(|flow| flow.name.clone()).collect();
         let running = ready.into_iter().map(Ready::start).collect::<Result<_, _>>()?;
-        Ok(Self { running, order, ..Self::default() })
+        Ok(Self { running, order, most_open, ..Self::default() })
     }
 
     /// Every flow that has a thread, those that are leaving last.
@@ -152,6 +155,8 @@ impl Flows {
             self.leaving.push(Leaving { flow, deadline: Some(patience), successor });
         }
         changed.added = ready.len();
+        let present = self.all().map(|flow| flow.max_in_flight);
+        limits::share(&self.most_open, present.chain(ready.values().map(|flow| flow.max_in_flight)));
         self.order = order;
         for flow in ready.into_values() {
             self.admit(flow);

@@ -11,10 +11,10 @@ use super::{
     metrics::Metrics,
     progress::Progress,
     reload::{Load, Plan, Present, Refusal, Reload},
-    start::{Host, Ready, Surroundings},
+    start::{Host, Ready, Streams, Surroundings},
     systemd::Notifier,
 };
-use crate::config::Config;
+use crate::{config::Config, source::tail::MostOpen};
 
 /// Between two looks at how the flows are.
 const TICK: Duration = Duration::from_millis(500);
@@ -89,8 +89,8 @@ impl Life {
         let need = ec2::Need::of(&config, options.as_ref());
         let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let host = Host { name, ec2: ec2::shared(need).await };
-        let around =
-            Surroundings { state_dir: config.state_dir, mode, host, streams: super::start::Streams::default() };
+        let (streams, most_open) = (Streams::default(), MostOpen::default());
+        let around = Surroundings { state_dir: config.state_dir, mode, host, streams, most_open: most_open.clone() };
         let mut ready = Vec::new();
         for options in config.flows {
             let flow = options.name.clone();
@@ -105,7 +105,7 @@ impl Life {
                 }
             }
         }
-        let flows = Flows::start(ready)?;
+        let flows = Flows::start(ready, most_open)?;
         Ok(Some(Self {
             metrics: Metrics::start(options, &around.host, &flows),
             systemd: Notifier::new(),

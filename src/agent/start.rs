@@ -29,7 +29,7 @@ use crate::{
     record::ec2,
     source::{
         fs::Disk,
-        tail::CHUNK,
+        tail::{CHUNK, MostOpen},
         watch::{Hints, Watcher},
     },
     telemetry::{counters::FlowCounters, status::FlowStatus},
@@ -52,6 +52,7 @@ pub(super) struct Surroundings {
     pub(super) mode: Mode,
     pub(super) host: Host,
     pub(super) streams: Streams,
+    pub(super) most_open: MostOpen,
 }
 
 /// What is known of the shards of each stream: shared by the flows into it, as its shards are.
@@ -76,6 +77,8 @@ impl Streams {
 /// A flow whose destination is ready.
 pub(super) struct Ready {
     pub(super) name: String,
+    /// Connections that it may have at once.
+    pub(super) max_in_flight: usize,
     epoch: u64,
     state_dir: PathBuf,
     opened: Option<Opened<DiskStorage>>,
@@ -88,7 +91,7 @@ impl Ready {
     /// Builds the client. An error is the configuration's.
     pub(super) async fn connect(options: flow::Options, around: &Surroundings) -> Result<Self, StartError> {
         let (name, epoch) = (options.name.clone(), epoch(&options));
-        let launch = match options.destination.clone() {
+        let (max_in_flight, launch) = match options.destination.clone() {
             Destination::Stdout => launch(options, around, StdoutSink),
             Destination::Firehose(firehose) => launch(options, around, FirehoseSink::connect(&firehose).await?),
             Destination::Kinesis(kinesis) => {
@@ -97,7 +100,7 @@ impl Ready {
                 launch(options, around, sink)
             }
         };
-        Ok(Self { name, epoch, state_dir: around.state_dir.clone(), opened: None, launch })
+        Ok(Self { name, max_in_flight, epoch, state_dir: around.state_dir.clone(), opened: None, launch })
     }
 
     /// Opens the journal, which no other flow may have open.
@@ -140,17 +143,15 @@ fn epoch(options: &flow::Options) -> u64 {
     content_hash(&[boot.to_le_bytes(), options.digest.to_le_bytes()].concat())
 }
 
-fn launch<S: Sink>(options: flow::Options, around: &Surroundings, sink: S) -> Launch {
-    let (state_dir, mode, host) = (around.state_dir.clone(), around.mode, around.host.clone());
-    Box::new(move |opened| start(options, opened, &state_dir, mode, host, sink))
+fn launch<S: Sink>(options: flow::Options, around: &Surroundings, sink: S) -> (usize, Launch) {
+    let (max_in_flight, around) = (sink.max_in_flight(), around.clone());
+    (max_in_flight, Box::new(move |opened| start(options, opened, around, sink)))
 }
 
 fn start<S: Sink>(
     mut options: flow::Options,
     opened: Opened<DiskStorage>,
-    state_dir: &Path,
-    mode: Mode,
-    host: Host,
+    around: Surroundings,
     sink: S,
 ) -> anyhow::Result<Flow> {
     let (name, revision) = (options.name.clone(), options.revision());
@@ -159,7 +160,7 @@ fn start<S: Sink>(
     let (inbox, inputs) = mpsc::channel();
     let counters = Arc::new(FlowCounters::default());
     let status = Arc::new(FlowStatus::default());
-    let dead_letters = DeadLetters::new(state_dir, &name);
+    let dead_letters = DeadLetters::new(&around.state_dir, &name);
     let max_in_flight = sink.max_in_flight();
     let max_batches = max_in_flight + QUEUED_BATCHES;
     let clock = sink.exactly_once().map(|once| once.clock.clone());
@@ -173,8 +174,8 @@ fn start<S: Sink>(
     if !doubts.is_empty() {
         courier.left(doubts.clone());
     }
-    let (hints, watcher) = watch(&name, mode, &inbox);
-    let parts = parts(options, opened, mode, max_batches, watcher.is_some(), host, Arc::clone(&counters));
+    let (hints, watcher) = watch(&name, around.mode, &inbox);
+    let parts = parts(options, opened, around, max_batches, watcher.is_some(), Arc::clone(&counters));
     let parts = Parts { doubts, clock, ..parts };
     let (flow, first_start) = (name.clone(), parts.places.is_none());
     let started = move || tracing::info!(flow, first_start, "flow started");
@@ -198,10 +199,9 @@ fn start<S: Sink>(
 fn parts(
     options: flow::Options,
     opened: Opened<DiskStorage>,
-    mode: Mode,
+    around: Surroundings,
     max_batches: usize,
     hints: bool,
-    host: Host,
     counters: Arc<FlowCounters>,
 ) -> Parts<Disk, DiskStorage> {
     let settings = Settings {
@@ -210,7 +210,7 @@ fn parts(
         max_batches,
         shape: options.destination.shape(),
         exactly_once: options.delivery != Delivery::AtLeastOnce,
-        once: mode == Mode::Once,
+        once: around.mode == Mode::Once,
         hints,
     };
     Parts {
@@ -226,9 +226,10 @@ fn parts(
         settings,
         chunk: CHUNK,
         max_record_bytes: options.destination.max_record_bytes(),
-        ec2: host.ec2,
-        host: host.name,
+        ec2: around.host.ec2,
+        host: around.host.name,
         counters,
+        most_open: around.most_open,
         seed: fastrand::u64(..),
     }
 }

@@ -26,7 +26,7 @@ use crate::{
     source::{
         self,
         fs::Fs,
-        tail::{Change, Framing, Notice, Scope, Start, Summary, Table},
+        tail::{Change, Framing, MostOpen, Notice, Scope, Start, Summary, Table},
     },
     telemetry::counters::FlowCounters,
 };
@@ -68,6 +68,7 @@ pub struct Parts<F, S> {
     pub host: String,
     pub ec2: ec2::Shared,
     pub counters: Arc<FlowCounters>,
+    pub most_open: MostOpen,
     /// Seed of the generation ids.
     pub seed: u64,
 }
@@ -99,7 +100,7 @@ impl<F: Fs, S: Storage> Engine<F, S> {
         };
         let (doubts, once, shape) = (parts.doubts, parts.settings.once, parts.settings.shape);
         let changed = doubts.iter().filter(|doubt| doubt.changed).map(|doubt| doubt.generation).collect();
-        let start = Start { places: parts.places, doubts, once, seed: parts.seed, now };
+        let start = Start { places: parts.places, doubts, once, seed: parts.seed, most_open: parts.most_open, now };
         let mut journal = parts.journal;
         if parts.clock.is_none() {
             // What an earlier run reserved is sent again, as whatever else is not acked.

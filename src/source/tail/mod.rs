@@ -14,7 +14,10 @@ use std::{
     collections::{BTreeSet, HashMap, VecDeque},
     hash::{BuildHasherDefault, Hash},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -35,8 +38,30 @@ type Map<K, V> = HashMap<K, V, BuildHasherDefault<xxhash_rust::xxh3::Xxh3Default
 const FINISHED_AFTER: Duration = Duration::from_secs(2);
 /// A file that disappeared is remembered for this long, should it come back or turn up compressed.
 const REMEMBER_LOST: Duration = Duration::from_hours(1);
-/// Open files at most; one that was renamed away or unlinked with unread bytes does not count.
-pub const MAX_OPEN: usize = 512;
+/// How many files one flow keeps open at most, 512 by default. Clones see the same, and a change counts from the next file
+/// that is opened on. A file that was renamed away or unlinked with unread bytes does not count.
+#[derive(Clone, Debug)]
+pub struct MostOpen(Arc<AtomicUsize>);
+
+impl MostOpen {
+    /// As many as are of use: opening a file anew is cheap.
+    pub const USUAL: usize = 512;
+
+    /// At least 1.
+    pub fn set(&self, most: usize) {
+        self.0.store(most.max(1), Ordering::Relaxed);
+    }
+
+    fn get(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Default for MostOpen {
+    fn default() -> Self {
+        Self(Arc::new(AtomicUsize::new(Self::USUAL)))
+    }
+}
 
 /// The identity of a file that is nowhere: its old number belongs to another one now.
 const NOWHERE: FileId = FileId { dev: 0, ino: 0 };
@@ -98,6 +123,7 @@ pub struct Table<F: Fs> {
     timers: BTreeSet<(Instant, Key)>,
     hot: Vec<Key>,
     open: VecDeque<Key>,
+    most_open: MostOpen,
     sweep: usize,
     looks: u64,
     first: Option<StartAt>,
@@ -146,6 +172,7 @@ pub struct Start {
     pub once: bool,
     /// Seed of the generation ids.
     pub seed: u64,
+    pub most_open: MostOpen,
     pub now: Instant,
 }
 
@@ -171,6 +198,7 @@ impl<F: Fs> Table<F> {
             timers: BTreeSet::new(),
             hot: Vec::new(),
             open: VecDeque::new(),
+            most_open: start.most_open,
             sweep: 0,
             looks: 0,
             first,

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Entry, FINISHED_AFTER, Fs, Key, MAX_OPEN, Table, look::HOT_LOOKS};
+use super::{Entry, FINISHED_AFTER, Fs, Key, Table, look::HOT_LOOKS};
 use crate::model::Codec;
 
 /// Bytes that were read and are not yet a record.
@@ -119,7 +119,7 @@ impl<F: Fs> Table<F> {
     pub(super) fn opened(&mut self, key: Key) {
         self.open.push_back(key);
         let mut looked = 0;
-        while self.open.len() > MAX_OPEN && looked < self.open.len() {
+        while self.open.len() > self.most_open.get() && looked < self.open.len() {
             let oldest = self.open.pop_front().expect("the queue is longer than its cap");
             let Some(e) = self.entries[oldest.0 as usize].as_mut() else { continue };
             if oldest == key || keep_open(e) {

@@ -3,7 +3,7 @@
 
 use std::{collections::VecDeque, time::Instant};
 
-use super::{Chunk, Entry, Fs, Key, MAX_OPEN, Read, Table, read::read_into};
+use super::{Chunk, Entry, Fs, Key, Read, Table, read::read_into};
 use crate::{
     model::{Generation, Landed, Print, Span},
     source::{fs::File as _, handle::Handle},
@@ -94,7 +94,7 @@ impl<F: Fs> Table<F> {
     pub(super) fn open_doubtful(&mut self, now: Instant) {
         for key in self.doubtful.clone() {
             let is_open = self.entry(key).handle.is_some();
-            if (!is_open && self.open.len() >= MAX_OPEN) || !self.try_open(key) {
+            if (!is_open && self.open.len() >= self.most_open.get()) || !self.try_open(key) {
                 continue;
             }
             if (!is_open || self.entry(key).verify)

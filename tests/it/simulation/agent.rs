@@ -23,7 +23,7 @@ use headwater::{
         regex::Regex,
         split,
     },
-    source::{self, Pattern, StartAt},
+    source::{self, Pattern, StartAt, tail::MostOpen},
     telemetry::counters::FlowCounters,
 };
 
@@ -123,12 +123,22 @@ impl World {
             host: "sim".to_owned(),
             ec2: headwater::record::ec2::Shared::default(),
             counters: Arc::new(FlowCounters::default()),
+            most_open: self.most_open(),
             seed: self.random.u64(..),
         };
         let engine = Engine::new(parts, self.now().mono);
         let (flights, settled) = (Vec::new(), Vec::new());
         self.agent = Some(Agent { engine, flights, settled, wake: None, stopping: false, doubts: looking });
         Ok(())
+    }
+
+    /// Sometimes so few that files have to wait for each other.
+    fn most_open(&mut self) -> MostOpen {
+        let most = MostOpen::default();
+        if self.random.u8(..) < 85 {
+            most.set(self.random.usize(1..4));
+        }
+        most
     }
 
     /// The stream's clock is asked once, as at a real start; the host's is wrong in some worlds.
