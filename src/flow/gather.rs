@@ -67,6 +67,8 @@ struct Open {
     /// Its keys were chosen: so many distinct ones.
     has_keys: bool,
     keys: u32,
+    /// See [`cost`]: computed when the record changes, and not for each look at it.
+    cost: usize,
 }
 
 /// A line that was taken back.
@@ -130,7 +132,7 @@ impl Gather {
         let last = self.latest[latest];
         let (record, key_index) = if let Some((whole, key_index)) = self.joined(last, span, len, key) {
             let record = &mut self.records[last as usize];
-            self.bytes -= cost(&self.shape, record);
+            self.bytes -= record.cost;
             self.before = Some(std::mem::replace(record, whole));
             self.is_mixed |= last as usize + 1 < self.records.len();
             (last, key_index)
@@ -139,7 +141,7 @@ impl Gather {
             (self.begin(file, span, len, key, slot), 0)
         };
         self.latest[latest] = record;
-        self.bytes += cost(&self.shape, &self.records[record as usize]);
+        self.bytes += self.records[record as usize].cost;
         self.lines.push(Line { to: offset(self.data.len()), record, span, key, key_index });
     }
 
@@ -158,10 +160,10 @@ impl Gather {
         let line = self.lines.pop()?;
         let record = &mut self.records[line.record as usize];
         let file = self.files[record.file as usize].clone();
-        self.bytes -= cost(&self.shape, record);
+        self.bytes -= record.cost;
         if let Some(before) = self.before.take() {
             *record = before;
-            self.bytes += cost(&self.shape, record);
+            self.bytes += record.cost;
         } else {
             self.records.pop();
         }
@@ -194,7 +196,7 @@ impl Gather {
                 part: offset(lines.len() - left.len()),
                 key: keys.len(),
                 slot: open.slot,
-                size: offset(cost(&full.shape, open)),
+                size: offset(open.cost),
             });
             let first_key = keys.len();
             for line in own.iter().filter(|line| line.key != NONE) {
@@ -257,7 +259,10 @@ impl Gather {
         // An id grows with the record that it is of: see `cost`.
         let aggregate = if self.shape.ids && key == NONE { aggregate } else { aggregate.with_key(key_bytes) };
         let has_keys = key != NONE;
-        self.records.push(Open { file, span, count: 1, slot, data: len, key: key_bytes, aggregate, has_keys, keys: 1 });
+        let mut open =
+            Open { file, span, count: 1, slot, data: len, key: key_bytes, aggregate, has_keys, keys: 1, cost: 0 };
+        open.cost = cost(&self.shape, &open);
+        self.records.push(open);
         if self.has_tables() {
             self.tables.push(vec![key]);
             self.keys.notes[key as usize].place = (record, 0);
@@ -283,7 +288,8 @@ impl Gather {
             whole.aggregate = whole.aggregate.with_key(self.keys.get(key).len());
             whole.keys += 1;
         }
-        if whole.count > max_records || cost(&self.shape, &whole) > max_bytes {
+        whole.cost = cost(&self.shape, &whole);
+        if whole.count > max_records || whole.cost > max_bytes {
             return None;
         }
         if known.is_none() {
