@@ -58,9 +58,36 @@ impl Flow {
 /// A flow that has no place any more, or another one.
 struct Leaving {
     flow: Flow,
-    /// By then it was told to give up.
+    /// It is told to give up then, and earlier if its destination still refuses everything.
     deadline: Option<Instant>,
+    /// When that is looked at.
+    look: Option<Instant>,
     successor: Option<Ready>,
+}
+
+impl Leaving {
+    /// When there is something to decide.
+    fn due(&self) -> Option<Instant> {
+        self.look.into_iter().chain(self.deadline).min()
+    }
+
+    /// Whether its time is over.
+    fn is_over(&mut self, now: Instant) -> bool {
+        let refused = self.look.take_if(|look| *look <= now).is_some() && self.flow.health.is_refused();
+        let over = refused || self.deadline.is_some_and(|deadline| deadline <= now);
+        if over {
+            (self.deadline, self.look) = (None, None);
+        }
+        over
+    }
+}
+
+/// A flow that could not start.
+pub(super) struct Failed {
+    pub(super) name: String,
+    pub(super) why: String,
+    /// What to try again; none, if that went with the attempt.
+    ready: Option<Ready>,
 }
 
 /// What a new configuration asks for.
@@ -88,8 +115,8 @@ pub(super) struct Flows {
     running: Vec<Flow>,
     /// Those of the one before.
     leaving: Vec<Leaving>,
-    /// Flows of the configuration that do not run, and why.
-    failed: Vec<(String, String)>,
+    /// Flows of the configuration that do not run.
+    failed: Vec<Failed>,
     /// The configuration's order of names.
     order: Vec<String>,
     most_open: MostOpen,
@@ -117,8 +144,23 @@ impl Flows {
     }
 
     /// Flows that do not run although the configuration has them, and why.
-    pub(super) fn failed(&self) -> &[(String, String)] {
+    pub(super) fn failed(&self) -> &[Failed] {
         &self.failed
+    }
+
+    /// Tries those again.
+    pub(super) fn retry(&mut self) {
+        for Failed { name, why, ready } in std::mem::take(&mut self.failed) {
+            match ready {
+                Some(ready) => self.admit(ready),
+                None => self.failed.push(Failed { name, why, ready }),
+            }
+        }
+    }
+
+    /// Flows that are waited for until a change is complete.
+    pub(super) fn leaving(&self) -> impl Iterator<Item = &Flow> {
+        self.leaving.iter().map(|leaving| &leaving.flow)
     }
 
     /// What runs, for a comparison with what shall run.
@@ -129,7 +171,7 @@ impl Flows {
     /// Asks every flow to deliver what it read and end. What was to come after a flow does not come any more.
     pub(super) fn stop(&mut self) {
         for leaving in &mut self.leaving {
-            (leaving.deadline, leaving.successor) = (None, None);
+            (leaving.deadline, leaving.look, leaving.successor) = (None, None, None);
         }
         self.all().for_each(|flow| flow.tell(Input::Stop));
     }
@@ -143,25 +185,35 @@ impl Flows {
         let mut changed = Extent::default();
         self.failed.clear();
         for flow in std::mem::take(&mut self.running) {
-            let successor = ready.remove(&flow.name);
+            // A journal that was opened before this flow wrote the last of it would be an old one.
+            let successor = ready.remove(&flow.name).map(Ready::unopened);
             if successor.is_none() && order.contains(&flow.name) {
                 changed.kept += 1;
                 self.running.push(flow);
                 continue;
             }
             *(if successor.is_some() { &mut changed.changed } else { &mut changed.removed }) += 1;
-            flow.tell(Input::Stop);
-            let patience = if flow.health.is_refused() { deadline.min(now + REFUSED_PATIENCE) } else { deadline };
-            self.leaving.push(Leaving { flow, deadline: Some(patience), successor });
+            flow.tell(Input::Retire);
+            let look = flow.health.is_refused().then_some(now + REFUSED_PATIENCE);
+            self.leaving.push(Leaving { flow, deadline: Some(deadline), look, successor });
         }
         changed.added = ready.len();
-        let present = self.all().map(|flow| flow.max_in_flight);
-        limits::share(&self.most_open, present.chain(ready.values().map(|flow| flow.max_in_flight)));
+        self.share(ready.values());
         self.order = order;
         for flow in ready.into_values() {
             self.admit(flow);
         }
         changed
+    }
+
+    /// Shares the open files that are allowed, also with those that are to come.
+    fn share<'r>(&'r self, more: impl Iterator<Item = &'r Ready>) {
+        let running = self.running.iter().map(|flow| flow.max_in_flight);
+        let leaving = self.leaving.iter().map(|leaving| {
+            let successor = leaving.successor.as_ref().map_or(0, |ready| ready.max_in_flight);
+            leaving.flow.max_in_flight.max(successor)
+        });
+        limits::share(&self.most_open, running.chain(leaving).chain(more.map(|ready| ready.max_in_flight)));
     }
 
     /// Whether a change is not complete yet.
@@ -170,14 +222,22 @@ impl Flows {
     }
 
     /// Starts a flow, or notes why that is not possible: the others go on.
-    fn admit(&mut self, ready: Ready) {
+    fn admit(&mut self, mut ready: Ready) {
         let name = ready.name.clone();
-        match ready.start() {
-            Ok(flow) => self.running.push(flow),
-            Err(error) => {
-                tracing::error!(flow = name, error = format!("{error:#}"), "the flow cannot start");
-                self.failed.push((name, format!("{error:#}")));
-            }
+        let failed = match ready.open() {
+            Err(error) => Some((error, Some(ready))),
+            Ok(()) => match ready.start() {
+                Ok(flow) => {
+                    self.running.push(flow);
+                    None
+                }
+                Err(error) => Some((error, None)),
+            },
+        };
+        if let Some((error, ready)) = failed {
+            let why = format!("{error:#}");
+            tracing::error!(flow = name, error = why, "the flow cannot start");
+            self.failed.push(Failed { name, why, ready });
         }
         let place = |flow: &Flow| self.order.iter().position(|name| *name == flow.name);
         self.running.sort_by_cached_key(place);
@@ -186,7 +246,7 @@ impl Flows {
     /// Comes back with a flow that left, once its successor, if there is one, has started.
     pub(super) async fn one_left(&mut self) -> Flow {
         let (at, ended) = loop {
-            let due = self.leaving.iter().filter_map(|leaving| leaving.deadline).min();
+            let due = self.leaving.iter().filter_map(Leaving::due).min();
             tokio::select! {
                 left = first_end(&mut self.leaving) => break left,
                 () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now).into()), if due.is_some() => self.abandon(Instant::now()),
@@ -199,19 +259,20 @@ impl Flows {
             tracing::warn!(
                 flow,
                 bytes,
-                "the flow's old configuration could not deliver this in time; it is read again from the checkpoint"
+                "the flow's old configuration could not deliver this in time; it is read again where the checkpoint is, when there is such a flow"
             );
         }
         if let Some(successor) = successor {
             self.admit(successor);
         }
+        self.share(std::iter::empty());
         flow
     }
 
     /// Gives up on those whose time is over.
     fn abandon(&mut self, now: Instant) {
         for leaving in &mut self.leaving {
-            if leaving.deadline.take_if(|deadline| *deadline <= now).is_some() {
+            if leaving.is_over(now) {
                 leaving.flow.tell(Input::Abandon);
             }
         }
@@ -231,6 +292,11 @@ impl Flows {
     /// Bytes read and not settled, over all flows.
     pub(super) fn outstanding(&self) -> u64 {
         self.all().map(|f| f.status.outstanding()).sum()
+    }
+
+    /// Bytes that flows left behind when they ended.
+    pub(super) fn left(&self) -> usize {
+        self.all().filter_map(|flow| flow.ended).map(|ended| ended.left).sum()
     }
 
     /// What metrics are made of: the flows to AWS.
@@ -255,6 +321,14 @@ impl Flow {
             // With `panic = "abort"` nobody is left to see this; without, it must not look like success.
             tracing::error!(flow = self.name, "the flow's thread broke down");
             *broken = true;
+        }
+        if let Some(bytes) = ended.map(|ended| ended.orphaned).filter(|bytes| *bytes > 0) {
+            let flow = &self.name;
+            tracing::error!(
+                flow,
+                bytes,
+                "files were deleted before they were read to their ends, and now they are closed: these bytes are lost"
+            );
         }
         (self.ended, self.end) = (ended, None);
     }

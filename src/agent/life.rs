@@ -19,6 +19,12 @@ use crate::{config::Config, source::tail::MostOpen};
 /// Between two looks at how the flows are.
 const TICK: Duration = Duration::from_millis(500);
 
+/// A flow that could not start after a reload is tried again this often, as systemd would try the whole agent.
+const RETRY: Duration = Duration::from_secs(10);
+
+/// Most problems of a refused configuration that are logged.
+const SHOWN: usize = 100;
+
 /// What lives.
 struct Life {
     flows: Flows,
@@ -29,6 +35,8 @@ struct Life {
     systemd: Notifier,
     progress: Progress,
     limits: limits::Check,
+    /// When flows that could not start were last tried again.
+    retried: Instant,
     reload: Reload,
 }
 
@@ -37,6 +45,8 @@ struct Signals {
     interrupt: Signal,
     hangup: Signal,
 }
+
+const LEFT: &str = "stopped before everything was delivered; the next start reads these bytes again";
 
 /// What ended the wait for something to happen.
 enum Happened {
@@ -111,6 +121,7 @@ impl Life {
             systemd: Notifier::new(),
             progress: Progress::new(mode, Instant::now()),
             limits: limits::Check::default(),
+            retried: Instant::now(),
             reload: Reload::new(load),
             shutdown_timeout: config.shutdown_timeout,
             flows,
@@ -145,7 +156,17 @@ impl Life {
     fn look(&mut self) {
         self.systemd.report(&self.flows);
         self.progress.show(&self.flows, Instant::now());
+        // What is being prepared may hold the journal of a flow that does not run.
+        if self.flows.is_changing() || self.reload.is_preparing() {
+            return;
+        }
         self.limits.look(&self.flows);
+        let now = Instant::now();
+        if !self.flows.failed().is_empty() && now >= self.retried + RETRY {
+            self.retried = now;
+            self.flows.retry();
+            self.flows_changed();
+        }
     }
 
     /// Every flow has come to its end; the exit code.
@@ -188,7 +209,7 @@ impl Life {
         let plan = match prepared {
             Ok(plan) => *plan,
             Err(problems) => {
-                for problem in &problems {
+                for problem in problems.iter().take(SHOWN) {
                     tracing::error!("{problem}");
                 }
                 tracing::error!(
@@ -215,11 +236,15 @@ impl Life {
 
     /// A flow made way, and what comes after it has started.
     fn one_left(&mut self) {
-        self.metrics.follow(&self.flows);
-        self.limits.again();
+        self.flows_changed();
         if !self.flows.is_changing() {
             self.reloaded(None);
         }
+    }
+
+    fn flows_changed(&mut self) {
+        self.metrics.follow(&self.around.host, &self.flows);
+        self.limits.again();
     }
 
     /// The end of a reload.
@@ -240,7 +265,12 @@ impl Life {
         loop {
             tokio::select! {
                 () = self.flows.wait_ended() => {
-                    tracing::info!("stopped: everything that was read is delivered");
+                    let left = self.flows.left();
+                    if left == 0 {
+                        tracing::info!("stopped: everything that was read is delivered");
+                    } else {
+                        tracing::warn!(bytes = left, "{LEFT}");
+                    }
                     return deadline.saturating_duration_since(Instant::now());
                 }
                 () = tokio::time::sleep_until(deadline.into()) => break,
@@ -252,10 +282,7 @@ impl Life {
                 }
             }
         }
-        tracing::warn!(
-            bytes = self.flows.outstanding(),
-            "stopped before everything was delivered; the next start reads these bytes again"
-        );
+        tracing::warn!(bytes = self.flows.outstanding(), "{LEFT}");
         Duration::ZERO
     }
 }

@@ -32,19 +32,24 @@ impl Metrics {
         {
             return exporter.follow(flows.sources());
         }
-        // An exporter that goes tells what was counted until now.
-        let told = self.exporter.is_some();
-        if let Some(exporter) = self.exporter.take() {
-            tokio::spawn(exporter.finish(LAST));
+        if self.exporter.is_none() {
+            for source in flows.sources() {
+                let _ = source.counters.calls.take();
+            }
         }
-        self.exporter = options.clone().and_then(|options| export(options, host, flows, told));
+        // An exporter that goes tells what was counted until now; and nobody asked for what was counted before there was one.
+        let next = options.clone().and_then(|options| export(options, host, flows, true));
+        if let Some(old) = std::mem::replace(&mut self.exporter, next) {
+            tokio::spawn(old.finish(LAST));
+        }
         self.options = options;
     }
 
     /// The flows are others now.
-    pub(super) fn follow(&self, flows: &Flows) {
-        if let Some(exporter) = &self.exporter {
-            exporter.follow(flows.sources());
+    pub(super) fn follow(&mut self, host: &Host, flows: &Flows) {
+        match &self.exporter {
+            Some(exporter) => exporter.follow(flows.sources()),
+            None => self.exporter = self.options.clone().and_then(|options| export(options, host, flows, false)),
         }
     }
 

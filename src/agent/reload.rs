@@ -16,6 +16,9 @@ use crate::{
     telemetry::cloudwatch,
 };
 
+/// How long reading the files of a configuration may take.
+const PATIENCE: Duration = Duration::from_mins(2);
+
 /// Reads the configuration anew.
 pub type Load = Arc<dyn Fn() -> Result<Config, Problems> + Send + Sync>;
 
@@ -83,7 +86,8 @@ impl Reload {
 }
 
 async fn prepare(load: Load, present: Present) -> Result<Plan, Refusal> {
-    let loaded = tokio::task::spawn_blocking(move || load()).await;
+    let loaded = tokio::time::timeout(PATIENCE, tokio::task::spawn_blocking(move || load())).await;
+    let Ok(loaded) = loaded else { return Err(vec![format!("it could not be read within {PATIENCE:?}")]) };
     let config = match loaded {
         Ok(Ok(config)) => config,
         Ok(Err(problems)) => return Err(problems.iter().map(ToString::to_string).collect()),

@@ -68,6 +68,8 @@ impl Streams {
         if let Some((_, shards)) = all.iter().find(|(other, _)| same(other)) {
             return Arc::clone(shards);
         }
+        // Those that no flow has any more.
+        all.retain(|(_, shards)| Arc::strong_count(shards) > 1);
         let shards = Arc::<Shards>::default();
         all.push((kinesis.clone(), Arc::clone(&shards)));
         shards
@@ -103,17 +105,23 @@ impl Ready {
         Ok(Self { name, max_in_flight, epoch, state_dir: around.state_dir.clone(), opened: None, launch })
     }
 
-    /// Opens the journal, which no other flow may have open.
+    /// Opens the journal, which no other flow may have open, unless that was done.
     pub(super) fn open(&mut self) -> anyhow::Result<()> {
+        if self.opened.is_some() {
+            return Ok(());
+        }
         self.opened = Some(open_journal(&self.state_dir, &self.name, self.epoch)?);
         Ok(())
     }
 
+    /// Its journal is opened later.
+    pub(super) fn unopened(self) -> Self {
+        Self { opened: None, ..self }
+    }
+
     /// Starts the flow. To be called on the runtime.
     pub(super) fn start(mut self) -> anyhow::Result<Flow> {
-        if self.opened.is_none() {
-            self.open()?;
-        }
+        self.open()?;
         let opened = self.opened.expect("it was opened above");
         (self.launch)(opened)
     }
@@ -186,9 +194,8 @@ fn start<S: Sink>(
         .spawn(move || {
             let engine = Engine::new(parts, Instant::now());
             let driver = Driver { engine, inbox: inputs, watcher, hints, status: flow_status };
-            let ended = driver.run(started, |batch| courier.send(batch));
             // Whoever starts this flow anew relies on it that nothing of it is under way any more.
-            courier.end();
+            let ended = driver.run(started, |batch| courier.send(batch), || courier.end());
             let _ = done.send(ended);
         })
         .context("cannot start a flow's thread")?;

@@ -15,6 +15,9 @@ use super::flows::{Flow, Flows};
 /// Longer silence than this is no progress.
 const PATIENCE: Duration = Duration::from_secs(90);
 
+/// Longest status, in characters.
+const LONGEST: usize = 1_000;
+
 /// Talks to systemd, if it listens.
 pub(super) struct Notifier {
     watchdog: Option<Duration>,
@@ -102,8 +105,11 @@ impl Notifier {
     /// One line: files, bytes behind, rate, and what is wrong, if anything.
     fn status(&self, flows: &Flows, rate: f64) -> String {
         let mut line = summary(flows, rate);
-        for (name, why) in flows.failed() {
-            let _ = write!(line, "; {name} does not run: {why}");
+        for failed in flows.failed() {
+            let _ = write!(line, "; {} does not run: {}", failed.name, failed.why);
+        }
+        for flow in flows.leaving() {
+            let _ = write!(line, "; waiting for {} to deliver what it read", flow.name);
         }
         for flow in flows.all() {
             for trouble in [flow.health.held(), flow.status.trouble()].into_iter().flatten() {
@@ -111,7 +117,8 @@ impl Notifier {
             }
         }
         line.extend(self.note.iter().flat_map(|note| ["; ", note.as_str()]));
-        line
+        // One line, of a length that a datagram takes.
+        line.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LONGEST).collect()
     }
 }
 

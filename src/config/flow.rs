@@ -80,7 +80,7 @@ fn written(flow: &Map<'_>) -> u64 {
     for (key, value) in flow.each() {
         text.push_str(&key.name);
         text.push('\0');
-        value.node.write(&mut text);
+        value.node.write_exactly(&mut text);
     }
     content_hash(text.as_bytes())
 }

@@ -110,7 +110,8 @@ fn key_value() -> Value {
 
 /// A condition of `drop_if` and `keep_if`.
 pub(super) fn condition() -> Value {
-    let number = || either(&[json!({ "type": "number" }), matching("^-?[0-9]", "")], "A number to compare with.");
+    let number =
+        || either(&[json!({ "type": "number" }), matching("^[+-]?[.]?[0-9]", "")], "A number to compare with.");
     let several = || list(refer("condition", ""), "Conditions.");
     let mut condition = section(
         &keys::CONDITION,

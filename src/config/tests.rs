@@ -1744,10 +1744,18 @@ fn a_flow_is_the_same_wherever_it_is_written_and_another_when_anything_of_it_cha
         format!("{aws}{}", flow("a", "  process: [{ emit: json }]", "")),
         format!("{aws}{}", flow("a", "  delivery: exactly_once", "")),
         format!("{aws}{}", flow("a", "", ", max_in_flight: 4")),
+        format!("{aws}{}", flow("a", "  process: [{ add: { n: 1 } }]", "")),
+        format!("{aws}{}", flow("a", "  process: [{ add: { n: '1' } }]", "")),
         format!("aws: {{ region: r2 }}\nflows:\n{a}"),
         format!("aws: {{ region: r, access_key_id: a, secret_access_key: \"${{SECRET}}\" }}\nflows:\n{a}"),
     ] {
         assert!(of_a(&other) != one, "{other}");
+    }
+    let added =
+        |value: &str| of_a(&format!("{aws}{}", flow("a", &format!("  process: [{{ add: {{ n: {value} }} }}]"), "")));
+    let values = ["1", "'1'", "''", "null", "[1]", "['1']"].map(added);
+    for (index, value) in values.iter().enumerate() {
+        assert!(values[..index].iter().all(|other| other != value), "{index}");
     }
 }
 

@@ -31,25 +31,42 @@ pub(super) enum Kind {
 }
 
 impl Node {
-    /// Appends what is written, without places, comments and styles: equal texts mean the same.
+    /// Appends what is written, without places, comments and styles: equal texts mean the same, but for what only quotes
+    /// tell apart.
     pub(super) fn write(&self, out: &mut String) {
+        self.write_with(out, false);
+    }
+
+    /// The same, and which values stand in quotes: equal texts mean the same.
+    pub(super) fn write_exactly(&self, out: &mut String) {
+        self.write_with(out, true);
+    }
+
+    fn write_with(&self, out: &mut String, quotes: bool) {
         match &self.kind {
             Kind::Map(entries) => {
                 out.push('{');
                 for (key, value) in entries.iter() {
                     out.push_str(&key.name);
                     out.push('\0');
-                    value.write(out);
+                    value.write_with(out, quotes);
                 }
                 out.push('}');
             }
             Kind::Seq(items) => {
                 out.push('[');
-                items.iter().for_each(|item| item.write(out));
+                for item in items.iter() {
+                    item.write_with(out, quotes);
+                }
                 out.push(']');
             }
-            Kind::Scalar(text) => out.push_str(text),
-            Kind::Null => {}
+            Kind::Scalar(text) => {
+                if quotes && !self.plain {
+                    out.push('"');
+                }
+                out.push_str(text);
+            }
+            Kind::Null => out.extend(quotes.then_some('~')),
         }
         out.push('\0');
     }

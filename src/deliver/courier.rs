@@ -19,13 +19,14 @@ use crate::{
     telemetry::counters::FlowCounters,
 };
 use std::{
+    cell::RefCell,
     io,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 use tokio::{
     runtime::Handle,
-    sync::mpsc,
+    sync::{mpsc, oneshot},
     task::{JoinError, JoinHandle, JoinSet},
 };
 
@@ -109,7 +110,6 @@ pub enum News {
 enum Order {
     Batch(Batch),
     Left(Vec<Doubt>),
-    End,
 }
 
 /// The handle of one flow's delivery, held by the flow's thread.
@@ -117,7 +117,9 @@ enum Order {
 pub struct Courier {
     inbox: mpsc::UnboundedSender<Order>,
     handle: Handle,
-    task: JoinHandle<()>,
+    /// Dropped to end it.
+    going_on: RefCell<Option<oneshot::Sender<()>>>,
+    task: RefCell<JoinHandle<()>>,
     health: Health,
 }
 
@@ -142,7 +144,9 @@ impl Courier {
             on_news,
             tasks: JoinSet::new(),
         };
-        Self { inbox, handle: handle.clone(), task: handle.spawn(run.run(orders)), health }
+        let (going_on, ended) = oneshot::channel();
+        let (going_on, task) = (RefCell::new(Some(going_on)), RefCell::new(handle.spawn(run.run(orders, ended))));
+        Self { inbox, handle: handle.clone(), going_on, task, health }
     }
 
     /// Hands a batch over. Never blocks; the flow's ledger bounds how much is handed over.
@@ -157,11 +161,12 @@ impl Courier {
     }
 
     /// Ends every wait and every request, and comes back when none is under way any more: from then on nothing of this
-    /// courier reaches the destination. Not to be called on the runtime's own threads.
-    pub fn end(mut self) {
-        let _ = self.inbox.send(Order::End);
+    /// courier reaches the destination. A dead letter that is being written is waited for. To be called once, and not on the
+    /// runtime's own threads.
+    pub fn end(&self) {
+        drop(self.going_on.take());
         // An error would be a panic of the task, which ends all of it, too.
-        let _ = self.handle.block_on(&mut self.task);
+        let _ = self.handle.block_on(&mut *self.task.borrow_mut());
     }
 
     /// For the status line and the watchdog.
@@ -173,7 +178,7 @@ impl Courier {
 
 impl Drop for Courier {
     fn drop(&mut self) {
-        self.task.abort();
+        self.task.get_mut().abort();
     }
 }
 
@@ -207,20 +212,22 @@ struct Run<S, F> {
 }
 
 impl<S: Sink, F: Fn(News)> Run<S, F> {
-    async fn run(mut self, mut orders: mpsc::UnboundedReceiver<Order>) {
+    async fn run(mut self, mut orders: mpsc::UnboundedReceiver<Order>, mut ended: oneshot::Receiver<()>) {
         loop {
             while let Some(work) = self.desk.next(Instant::now()) {
                 self.begin(work);
             }
             let due = self.desk.due();
             tokio::select! {
+                biased;
+                _ = &mut ended => return self.tasks.shutdown().await,
                 order = orders.recv() => match order {
                     Some(Order::Batch(batch)) => self.desk.accept(batch, Instant::now()),
                     Some(Order::Left(doubts)) => {
                         self.reporter.searching(&doubts);
                         self.desk.left(doubts, Instant::now());
                     }
-                    Some(Order::End) | None => return self.tasks.shutdown().await,
+                    None => return,
                 },
                 Some(done) = self.tasks.join_next() => self.finish(done),
                 () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now).into()), if due.is_some() => {}

@@ -135,11 +135,11 @@ impl Reporter {
                 self.counters.calls.record(u64::from(batch.count(which)), Answer::Failed);
                 self.count(failure.class, batch.count(which));
                 self.tell(failure, batch.count(which), now);
+                let by_people = matches!(failure.class, Class::Hold | Class::Credentials);
+                self.health.0.refused.store(by_people, Ordering::Relaxed);
                 if !matches!(failure.class, Class::Throttled | Class::Reject) {
                     self.since.get_or_insert(now);
                     self.refusing = Some(failure.to_string());
-                    let by_people = matches!(failure.class, Class::Hold | Class::Credentials);
-                    self.health.0.refused.store(by_people, Ordering::Relaxed);
                     self.publish();
                 }
             }

@@ -48,7 +48,7 @@ impl Cutter {
     pub(super) fn for_comparison(&self) -> Self {
         Self {
             framing: self.framing.clone(),
-            pipeline: self.pipeline.clone(),
+            pipeline: self.pipeline.clone().without_rates(),
             max_record_bytes: self.max_record_bytes,
             host: self.host.clone(),
             ec2: self.ec2.clone(),

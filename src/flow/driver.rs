@@ -38,6 +38,8 @@ pub enum Input {
     Hinted,
     /// Deliver what was read, then end.
     Stop,
+    /// As `Stop`, for a flow that another one follows: reads files that were deleted meanwhile to their ends first.
+    Retire,
     /// End at once: what is not settled is read again by the next start.
     Abandon,
 }
@@ -49,6 +51,8 @@ pub struct Ended {
     pub refused: usize,
     /// Bytes that were read and are not settled: 0, unless the flow was abandoned.
     pub left: usize,
+    /// Bytes of files that were deleted before they were read to their ends: nobody can read them any more.
+    pub orphaned: u64,
 }
 
 /// What an input asks of the turn it came to.
@@ -71,8 +75,15 @@ pub struct Driver<F: Fs, S> {
 
 impl<F: Fs, S: Storage> Driver<F, S> {
     /// Runs until the machine says that all is delivered and durable. `started` is called once the files that are there at
-    /// the start are known: what comes later is new. `send` must not block.
-    pub fn run(mut self, started: impl FnOnce(), send: impl Fn(Batch)) -> Ended {
+    /// the start are known: what comes later is new. `send` must not block. `end` is called once, at the end: after it nothing
+    /// more settles.
+    pub fn run(mut self, started: impl FnOnce(), send: impl Fn(Batch), end: impl FnOnce()) -> Ended {
+        self.live(started, send);
+        end();
+        self.leave()
+    }
+
+    fn live(&mut self, started: impl FnOnce(), send: impl Fn(Batch)) {
         let mut started = Some(started);
         let mut hinted = false;
         let mut last_hints = Instant::now();
@@ -82,7 +93,7 @@ impl<F: Fs, S: Storage> Driver<F, S> {
             let now = now();
             while let Ok(input) = self.inbox.try_recv() {
                 match self.take(input, now.mono) {
-                    Asked::End => return self.leave(),
+                    Asked::End => return,
                     asked => hinted |= asked == Asked::Hints,
                 }
             }
@@ -104,37 +115,35 @@ impl<F: Fs, S: Storage> Driver<F, S> {
             match step {
                 Step::Worked => {}
                 Step::Send(batch) => send(batch),
-                Step::Exit => return self.ended(),
+                Step::Exit => return,
                 Step::Wait(until) => {
                     // Now and then a turn for its own sake: a thread that goes round is not stuck.
                     let until = until.min(now.mono + STATUS_EVERY);
                     let until = if hinted { until.min(last_hints + HINT_PAUSE) } else { until };
                     match self.inbox.recv_timeout(until.saturating_duration_since(Instant::now())) {
                         Ok(input) => match self.take(input, Instant::now()) {
-                            Asked::End => return self.leave(),
+                            Asked::End => return,
                             asked => hinted |= asked == Asked::Hints,
                         },
                         Err(RecvTimeoutError::Timeout) => {}
                         // Whoever could settle or stop is gone: the process ends.
-                        Err(RecvTimeoutError::Disconnected) => return self.ended(),
+                        Err(RecvTimeoutError::Disconnected) => return,
                     }
                 }
             }
         }
     }
 
-    fn ended(&self) -> Ended {
-        Ended { refused: self.engine.refused(), left: self.engine.outstanding() }
-    }
-
-    /// Ends at once, but takes what was settled meanwhile along.
+    /// Takes what was settled meanwhile along.
     fn leave(&mut self) -> Ended {
         let now = Instant::now();
         while let Ok(input) = self.inbox.try_recv() {
-            self.take(input, now);
+            if let Input::News(_) = input {
+                self.take(input, now);
+            }
         }
         self.engine.leave(now);
-        self.ended()
+        Ended { refused: self.engine.refused(), left: self.engine.outstanding(), orphaned: self.engine.orphaned() }
     }
 
     fn take(&mut self, input: Input, now: Instant) -> Asked {
@@ -145,6 +154,7 @@ impl<F: Fs, S: Storage> Driver<F, S> {
             }
             Input::News(News::Delayed(id)) => self.engine.handle(Event::Delayed(id), now),
             Input::Stop => self.engine.handle(Event::Stop, now),
+            Input::Retire => self.engine.retire(Now { mono: now, ..self::now() }),
             Input::Hinted => return Asked::Hints,
             Input::Abandon => return Asked::End,
         }

@@ -75,6 +75,8 @@ pub enum Event {
     Forgotten(Generation),
     /// Deliver what was read, then end.
     Stop,
+    /// Read what is still to be read without another look, deliver it, then end.
+    Retire,
 }
 
 /// What a look or a read left behind.
@@ -143,6 +145,7 @@ pub struct Machine {
     hints_lost: bool,
     work: Work,
     stopping: bool,
+    retiring: bool,
     next_look: Instant,
     last_hinted: Option<Instant>,
     persist_after: Option<Instant>,
@@ -166,6 +169,7 @@ impl Machine {
             hints_lost: true,
             work: Work::default(),
             stopping: false,
+            retiring: false,
             next_look: now,
             last_hinted: None,
             persist_after: None,
@@ -224,6 +228,7 @@ impl Machine {
                 }
             }
             Event::Stop => self.stopping = true,
+            Event::Retire => self.retiring = true,
         }
     }
 
@@ -255,7 +260,9 @@ impl Machine {
             return Action::Sync;
         }
         if !self.is_ending() {
-            if let Some(look) = self.look(now) {
+            if !self.retiring
+                && let Some(look) = self.look(now)
+            {
                 return Action::Look(look);
             }
             if self.work.timer.is_some_and(|at| at <= now) {
@@ -266,7 +273,8 @@ impl Machine {
             }
         }
         if self.is_ending() && self.is_idle() {
-            return if self.released { Action::Exit } else { Action::Release(None) };
+            // Before the first look nothing was sent, and nothing is to be written: that would look like an earlier start.
+            return if self.released || !(self.looked || self.retiring) { Action::Exit } else { Action::Release(None) };
         }
         Action::Wait(self.wake(now))
     }
@@ -350,7 +358,8 @@ impl Machine {
     pub fn is_ending(&self) -> bool {
         let finished =
             self.settings.once && self.looked && !self.work.readable && !self.work.look_again && self.hints.is_empty();
-        self.stopping || (finished && !self.work.doubtful)
+        let retired = self.retiring && !self.work.readable && self.work.timer.is_none();
+        self.stopping || retired || (finished && !self.work.doubtful)
     }
 
     fn is_idle(&self) -> bool {
@@ -395,7 +404,9 @@ impl Machine {
         let hinted = self.last_hinted.filter(|_| !self.hints.is_empty()).map(|last| last + HINT_PAUSE);
         let persist = self.persist_after.filter(|_| self.wants_persist());
         let reserve = self.reserve_after.filter(|_| !self.closed.is_empty());
-        let reading = [Some(self.next_look), hinted, self.work.timer].into_iter().filter(|_| !self.is_ending());
+        let look = Some(self.next_look).filter(|_| !self.retiring);
+        let hinted = hinted.filter(|_| !self.retiring);
+        let reading = [look, hinted, self.work.timer].into_iter().filter(|_| !self.is_ending());
         let times = reading.chain([persist, reserve, self.open.due(), self.sync_due]).flatten();
         times.min().unwrap_or(now + SYNC_EVERY).max(now + Duration::from_micros(100))
     }
@@ -431,6 +442,30 @@ mod tests {
         let looks = [machine.next(later), machine.next(later)];
         assert!(looks.iter().any(|a| matches!(a, Action::Look(Look::Due))), "{looks:?}");
         assert!(looks.iter().any(|a| matches!(a, Action::Look(Look::Hinted(p)) if p.len() == 1)), "{looks:?}");
+    }
+
+    #[test]
+    fn a_stop_before_the_first_look_writes_nothing() {
+        let start = Instant::now();
+        let settings = Settings { exactly_once: true, ..machine(start).settings };
+        let mut machine = Machine::new(settings, start);
+        machine.handle(Event::Stop, start);
+        assert!(matches!(machine.next(start), Action::Exit), "it would look like an earlier start to the next one");
+    }
+
+    #[test]
+    fn who_retires_looks_no_more_but_reads_what_is_left() {
+        let start = Instant::now();
+        let mut machine = machine(start);
+        machine.handle(Event::Retire, start);
+        machine.handle(Event::Worked(Work { readable: true, ..Work::default() }), start);
+        assert!(matches!(machine.next(start), Action::Read));
+        let timer = Some(start + Duration::from_secs(2));
+        machine.handle(Event::Worked(Work { timer, ..Work::default() }), start);
+        assert!(matches!(machine.next(start), Action::Wait(at) if Some(at) == timer));
+        assert!(matches!(machine.next(start + Duration::from_secs(2)), Action::Ring));
+        machine.handle(Event::Worked(Work::default()), start);
+        assert!(matches!(machine.next(start), Action::Exit));
     }
 
     #[test]

@@ -169,6 +169,13 @@ enum Stage {
 }
 
 impl Pipeline {
+    /// The same, but for limits by time: what was sent once has passed them.
+    #[must_use]
+    pub fn without_rates(mut self) -> Self {
+        self.stages.retain(|stage| !matches!(stage, Stage::Limit(limiter) if limiter.is_rate()));
+        self
+    }
+
     /// A chain of steps; none at all leaves a record's bytes untouched. `emit` ends the chain: steps after it do nothing.
     #[must_use]
     pub fn new(steps: Vec<Step>) -> Self {
@@ -639,6 +646,8 @@ mod tests {
         assert_eq!(pipeline.run(&context, b"a\n", &mut out), Outcome::Emit);
         assert_eq!(pipeline.run(&context, b"b\n", &mut out), Outcome::OverLimit);
         assert_eq!(out, b"a\n");
+        let mut free = pipeline.without_rates();
+        assert_eq!(free.run(&context, b"b\n", &mut out), Outcome::Emit, "what was sent once has passed");
     }
 
     #[test]

@@ -212,7 +212,16 @@ fn write_value(value: &Value, out: &mut String) {
             }
             out.push(']');
         }
-        single => out.extend(scalar(single)),
+        single => {
+            out.push(match single {
+                Value::Text(_) => '"',
+                Value::Integer(_) => 'i',
+                Value::Float(_) => 'f',
+                Value::Bool(_) => 'b',
+                _ => '~',
+            });
+            out.extend(scalar(single));
+        }
     }
     out.push('\0');
 }

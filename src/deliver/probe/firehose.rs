@@ -41,7 +41,9 @@ async fn describe(findings: &mut Findings, client: &Client, who: Asked<'_>) {
             let text = format!("it may not be described, which delivery does not need; to see it here, allow {ACTION}");
             findings.unknown("stream", text);
         }
-        Err(failure) if failure.class == Class::Ambiguous => findings.unknown("stream", failure.to_string()),
+        Err(failure) if matches!(failure.class, Class::Ambiguous | Class::Throttled) => {
+            findings.unknown("stream", failure.to_string());
+        }
         Err(failure) => return findings.failed("stream", &failure),
     }
     // Any record that the service refuses for its form it refuses before it looks at permissions.
@@ -51,8 +53,9 @@ async fn describe(findings: &mut Findings, client: &Client, who: Asked<'_>) {
 fn described(findings: &mut Findings, who: Asked<'_>, description: &DeliveryStreamDescription) {
     let status = description.delivery_stream_status.as_str();
     let text = format!("{} in {}: {status}", who.stream, who.region);
-    if description.delivery_stream_type == DeliveryStreamType::KinesisStreamAsSource {
-        let text = format!("{text}, but it takes its records from a data stream: send to that one");
+    let source = &description.delivery_stream_type;
+    if *source != DeliveryStreamType::DirectPut {
+        let text = format!("{text}, but it takes its records from elsewhere ({source}): send to one with Direct PUT");
         return findings.bad("stream", text);
     }
     match description.delivery_stream_status {

@@ -182,7 +182,23 @@ impl<F: Fs, S: Storage> Engine<F, S> {
     /// Writes down what was settled, and nothing else: the next start goes on there. If that fails, it goes on further back.
     pub fn leave(&mut self, now: Instant) {
         let marks = self.machine.take_marks();
-        self.persist(marks, now);
+        if !marks.is_empty() {
+            self.persist(marks, now);
+        }
+    }
+
+    /// Another flow will go on with these files: reads only what that one could not find again, then ends.
+    pub fn retire(&mut self, now: Now) {
+        self.table.look(now, &Scope::All);
+        self.compare_all(now);
+        self.table.only_orphans();
+        self.machine.handle(Event::Retire, now.mono);
+        self.worked(now.mono);
+    }
+
+    /// Bytes of files that nobody can find again and that were not read.
+    pub fn orphaned(&self) -> u64 {
+        self.table.orphaned()
     }
 
     /// How far the files are delivered.

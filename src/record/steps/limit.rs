@@ -50,6 +50,11 @@ impl Limiter {
         }
     }
 
+    /// Whether it depends on the time and on the records before.
+    pub(crate) fn is_rate(&self) -> bool {
+        matches!(self.limit, Limit::PerSecond(_))
+    }
+
     fn spend(&mut self, rate: u64, now: Instant) -> bool {
         let full = rate.saturating_mul(SECOND);
         self.credit = match self.counted {

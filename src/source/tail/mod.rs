@@ -102,6 +102,7 @@ pub struct Summary {
 }
 
 /// All files of one flow.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, most combinations of which occur")]
 pub struct Table<F: Fs> {
     fs: F,
     discover: Discover,
@@ -124,6 +125,8 @@ pub struct Table<F: Fs> {
     hot: Vec<Key>,
     open: VecDeque<Key>,
     most_open: MostOpen,
+    /// See [`Table::only_orphans`].
+    orphans_only: bool,
     sweep: usize,
     looks: u64,
     first: Option<StartAt>,
@@ -199,6 +202,7 @@ impl<F: Fs> Table<F> {
             hot: Vec::new(),
             open: VecDeque::new(),
             most_open: start.most_open,
+            orphans_only: false,
             sweep: 0,
             looks: 0,
             first,

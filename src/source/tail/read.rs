@@ -167,7 +167,10 @@ impl<F: Fs> Table<F> {
             return;
         }
         if e.lost.is_some() && consumed.left == 0 {
-            if quiet {
+            if self.orphans_only {
+                // Whoever still writes to it must not keep the flow from making way.
+                self.set_timer(key, None);
+            } else if quiet {
                 self.drained(key);
             } else {
                 self.set_timer(key, Some(now + FINISHED_AFTER));

@@ -25,8 +25,9 @@ pub struct Pending {
 impl<F: Fs> Table<F> {
     /// Puts a file in the queue of those to be read.
     pub(super) fn queue(&mut self, key: Key) {
+        let orphans_only = self.orphans_only;
         let e = self.entry_mut(key);
-        if e.queued || e.done || e.refused || e.parked || e.doubtful {
+        if e.queued || e.done || e.refused || e.parked || e.doubtful || (orphans_only && !is_orphan(e)) {
             return;
         }
         e.queued = true;
@@ -52,6 +53,27 @@ impl<F: Fs> Table<F> {
         let key = self.ready_rotated.pop_front().or_else(|| self.ready.pop_front())?;
         self.entry_mut(key).queued = false;
         Some(key)
+    }
+
+    /// From now on reads only what nobody could find again: files that no name leads to and that are open here.
+    pub fn only_orphans(&mut self) {
+        self.orphans_only = true;
+        self.ready.clear();
+        self.ready_rotated.clear();
+        for key in self.keys() {
+            self.entry_mut(key).queued = false;
+            if is_orphan(self.entry(key)) {
+                self.queue(key);
+            } else {
+                self.set_timer(key, None);
+            }
+        }
+    }
+
+    /// Bytes of such files that are not settled: lost when the table goes.
+    pub fn orphaned(&self) -> u64 {
+        let orphans = self.keys().map(|key| self.entry(key)).filter(|e| is_orphan(e) && e.codec == Codec::Plain);
+        orphans.map(|e| e.size.max(e.read).saturating_sub(e.acked)).sum()
     }
 
     /// Whether any file has something to read.
@@ -135,6 +157,11 @@ impl<F: Fs> Table<F> {
         self.entry_mut(key).handle = None;
         self.open.retain(|k| *k != key);
     }
+}
+
+/// A file that no name leads to, and that is open.
+fn is_orphan<F>(e: &Entry<F>) -> bool {
+    e.lost.is_some() && e.handle.is_some() && !e.done
 }
 
 /// A file that no name leads to for sure, and that holds unread bytes, must stay open: it cannot be found again.

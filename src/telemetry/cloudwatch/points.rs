@@ -92,7 +92,7 @@ impl Gatherer {
         Self { groups: Vec::new() }.renewed(sources)
     }
 
-    /// All that they counted until now was told.
+    /// All that they counted until now was told, but for calls, which go to whoever gathers first.
     pub(super) fn told(sources: Vec<Source>) -> Self {
         let mut gatherer = Self::new(sources);
         for group in &mut gatherer.groups {

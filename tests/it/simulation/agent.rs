@@ -467,11 +467,16 @@ impl World {
 
     /// A clean stop: everything that was read is delivered, and nothing of it comes again.
     pub(super) fn terminate(&mut self) -> Check {
-        let now = self.now().mono;
+        let now = self.now();
         let Some(agent) = &mut self.agent else { return Ok(()) };
         agent.stopping = true;
         agent.wake = None;
-        agent.engine.handle(Event::Stop, now);
+        // As for the end of the process, or to make way for another configuration.
+        if self.random.bool() {
+            agent.engine.handle(Event::Stop, now.mono);
+        } else {
+            agent.engine.retire(now);
+        }
         let fails = std::mem::replace(&mut self.store.0.lock().unwrap().fails, false);
         let slow = std::mem::replace(&mut self.slow, false);
         for _ in 0..3_000 {

@@ -318,9 +318,16 @@ fn counted(reader: &mut BufReader<impl io::Read + Write>, head: http::Head, shar
         state.ledger.most_at_once = state.ledger.most_at_once.max(state.under_way);
         (state.plan)(number)
     };
-    let going_on = exchange(reader, head, &fault, shared);
-    shared.state().under_way -= 1;
-    going_on
+    exchange(reader, head, &fault, shared, UnderWay(Arc::clone(shared)))
+}
+
+/// A request under way, until it is answered.
+struct UnderWay(Arc<Shared>);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.state().under_way -= 1;
+    }
 }
 
 /// One request and its answer; false when the fault closes the connection.
@@ -329,6 +336,7 @@ fn exchange(
     head: http::Head,
     fault: &Fault,
     shared: &Arc<Shared>,
+    under_way: UnderWay,
 ) -> io::Result<bool> {
     if matches!(fault, Fault::Reset) {
         return Ok(false); // closing with bytes unread makes the kernel send a reset
@@ -360,6 +368,8 @@ fn exchange(
         _ => (),
     }
     let date = shared.state().ledger.date();
+    // Whoever has the answer may send the next request before this thread goes on.
+    drop(under_way);
     http::dated_answer(reader.get_mut(), &date, status, &text, most).inspect_err(|_| doubt())?;
     Ok(most == usize::MAX)
 }
