@@ -102,10 +102,11 @@ impl RecordId {
     /// record.
     #[must_use]
     pub fn write(self, out: &mut [u8; Self::LONGEST]) -> usize {
-        const HEX: &[u8; 16] = b"0123456789abcdef";
         out[..4].copy_from_slice(b"hw1.");
-        for (at, byte) in out[4..20].iter_mut().enumerate() {
-            *byte = HEX[usize::try_from(self.generation.0 >> (60 - 4 * at) & 15).expect("4 bits")];
+        // Computed, not looked up: so all digits are made at once.
+        let digit = |half: u8| half + b'0' + u8::from(half > 9) * (b'a' - b'9' - 1);
+        for (pair, byte) in out[4..20].as_chunks_mut::<2>().0.iter_mut().zip(self.generation.0.to_be_bytes()) {
+            *pair = [digit(byte >> 4), digit(byte & 15)];
         }
         out[20] = b'.';
         let dash = 21 + write_number(self.span.start, &mut out[21..]);
