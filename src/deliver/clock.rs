@@ -41,6 +41,12 @@ impl ServiceClock {
         self.known().unwrap_or(self.start.wall).saturating_add(self.elapsed(then))
     }
 
+    /// The destination's time then, if an answer told it.
+    #[must_use]
+    pub fn told(&self, then: Instant) -> Option<i64> {
+        Some(self.known()?.saturating_add(self.elapsed(then)))
+    }
+
     /// A time that it is not before then for the destination, give or take [`MARGIN`]: for what is written down, and read
     /// when more may be known of the clock.
     #[must_use]

@@ -175,7 +175,7 @@ impl Service for Stream {
     fn client(config: &SdkConfig, clock: Option<&ServiceClock>) -> Client {
         let config = aws_sdk_kinesis::config::Builder::from(config);
         let config = match clock {
-            Some(clock) => config.interceptor(read::Listening(clock.clone())),
+            Some(clock) => config.interceptor(put::Listening(clock.clone())),
             None => config,
         };
         Client::from_conf(config.build())

@@ -11,21 +11,14 @@ use aws_sdk_kinesis::{
     error::{ProvideErrorMetadata, SdkError},
     types::{Record, ShardIteratorType},
 };
-use aws_smithy_runtime_api::{
-    box_error::BoxError,
-    client::{
-        interceptors::{Intercept, context::BeforeDeserializationInterceptorContextRef, dyn_dispatch_hint},
-        orchestrator::HttpResponse,
-        runtime_components::RuntimeComponents,
-    },
-};
-use aws_smithy_types::{DateTime, config_bag::ConfigBag, date_time::Format};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_types::DateTime;
 
 use super::{KinesisSink, Stream, is_arn};
 use crate::{
     aws::StartError,
     deliver::{
-        MAX_KINESIS_RECORD, ServiceClock,
+        MAX_KINESIS_RECORD,
         courier::Sink as _,
         errors::{Class, Failure},
         kpl,
@@ -42,31 +35,6 @@ const FULL: u64 = 1 << 20;
 
 fn nanos(time: DateTime) -> Option<i64> {
     i64::try_from(time.as_nanos()).ok()
-}
-
-/// Tells a clock the time that each answer was made at.
-#[derive(Debug)]
-pub(super) struct Listening(pub(super) ServiceClock);
-
-#[dyn_dispatch_hint]
-impl Intercept for Listening {
-    fn name(&self) -> &'static str {
-        "Listening"
-    }
-
-    fn read_before_deserialization(
-        &self,
-        context: &BeforeDeserializationInterceptorContextRef<'_>,
-        _: &RuntimeComponents,
-        _: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        let date = context.response().headers().get("date");
-        let time = date.and_then(|date| DateTime::from_str(date, Format::HttpDate).ok());
-        if let Some(nanos) = time.and_then(nanos) {
-            self.0.learn(nanos, Instant::now());
-        }
-        Ok(())
-    }
 }
 
 /// How long a call may hold up the start.

@@ -5,22 +5,22 @@ use aws_sdk_firehose::{
     types::{DeliveryStreamDescription, DeliveryStreamStatus, DeliveryStreamType},
 };
 
-use super::{Clock, Finding, Findings, asked};
-use crate::deliver::{
-    Firehose,
-    errors::Class,
-    put::{Asked, region_of},
+use super::{Finding, Findings, asked};
+use crate::{
+    deliver::{
+        Firehose, ServiceClock,
+        errors::Class,
+        put::{Asked, Listening},
+    },
+    model::Now,
 };
 
-pub(super) async fn probe(options: &Firehose) -> Vec<Finding> {
+pub(super) async fn probe(options: &Firehose, now: Now) -> Vec<Finding> {
     let mut findings = Findings::default();
     let stream = options.stream.as_str();
-    let Some(config) = findings.connect(&options.aws, &format!("stream {stream}"), region_of(stream)).await else {
-        return findings.0;
-    };
-    let region = config.region().map(ToString::to_string).unwrap_or_default();
-    let clock = Clock::default();
-    let config = aws_sdk_firehose::config::Builder::from(&config).interceptor(clock.clone()).build();
+    let Some((config, region)) = findings.connect(&options.aws, stream).await else { return findings.0 };
+    let clock = ServiceClock::new(now);
+    let config = aws_sdk_firehose::config::Builder::from(&config).interceptor(Listening(clock.clone())).build();
     let client = Client::from_conf(config);
     let role = options.aws.role_arn.as_deref();
     describe(&mut findings, &client, Asked { action: "", stream, region: &region, role, exactly_once: false }).await;

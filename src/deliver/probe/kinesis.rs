@@ -6,13 +6,13 @@ use aws_sdk_kinesis::{
     types::{PutRecordsRequestEntry, StreamDescriptionSummary, StreamStatus},
 };
 
-use super::{Clock, Finding, Findings, asked};
+use super::{Finding, Findings, asked};
 use crate::{
     deliver::{
-        Kinesis, KinesisSink,
+        Kinesis, KinesisSink, ServiceClock,
         errors::{Class, Failure},
         kinesis::ACTIONS,
-        put::{Asked, region_of},
+        put::{Asked, Listening},
     },
     model::Now,
 };
@@ -24,12 +24,9 @@ const BEYOND_ALL_SHARDS: &str = "340282366920938463463374607431768211456";
 pub(super) async fn probe(options: &Kinesis, now: Now) -> Vec<Finding> {
     let mut findings = Findings::default();
     let stream = options.stream.as_str();
-    let Some(config) = findings.connect(&options.aws, &format!("stream {stream}"), region_of(stream)).await else {
-        return findings.0;
-    };
-    let region = config.region().map(ToString::to_string).unwrap_or_default();
-    let clock = Clock::default();
-    let config = aws_sdk_kinesis::config::Builder::from(&config).interceptor(clock.clone()).build();
+    let Some((config, region)) = findings.connect(&options.aws, stream).await else { return findings.0 };
+    let clock = ServiceClock::new(now);
+    let config = aws_sdk_kinesis::config::Builder::from(&config).interceptor(Listening(clock.clone())).build();
     let client = Client::from_conf(config);
     let who = Asked { action: "", stream, region: &region, role: options.aws.role_arn.as_deref(), exactly_once: false };
     if describe(&mut findings, &client, who).await && write(&mut findings, &client, who).await {

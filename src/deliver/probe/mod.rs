@@ -7,27 +7,18 @@ mod kinesis;
 use std::{
     error::Error,
     fmt::Debug,
-    sync::{Arc, Mutex, PoisonError},
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use aws_config::SdkConfig;
 use aws_credential_types::provider::ProvideCredentials as _;
-use aws_smithy_runtime_api::{
-    box_error::BoxError,
-    client::{
-        interceptors::{Intercept, context::BeforeDeserializationInterceptorContextRef, dyn_dispatch_hint},
-        orchestrator::HttpResponse,
-        result::SdkError,
-        runtime_components::RuntimeComponents,
-    },
-};
-use aws_smithy_types::{DateTime, config_bag::ConfigBag, date_time::Format, error::metadata::ProvideErrorMetadata};
+use aws_smithy_runtime_api::client::{orchestrator::HttpResponse, result::SdkError};
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use super::{
-    Destination,
+    Destination, ServiceClock,
     errors::{Class, Failure},
-    put::{Asked, verdict},
+    put::{Asked, region_of, verdict},
 };
 use crate::{
     aws::{self, Aws},
@@ -62,7 +53,7 @@ pub enum Outcome {
 pub async fn probe(destination: &Destination, now: Now) -> Vec<Finding> {
     match destination {
         Destination::Kinesis(options) => Box::pin(kinesis::probe(options, now)).await,
-        Destination::Firehose(options) => Box::pin(firehose::probe(options)).await,
+        Destination::Firehose(options) => Box::pin(firehose::probe(options, now)).await,
         Destination::Stdout => Vec::new(),
     }
 }
@@ -92,10 +83,10 @@ impl Findings {
         self.bad(about, remedy.map_or_else(|| failure.to_string(), |remedy| format!("{failure}; {remedy}")));
     }
 
-    /// Region and credentials; `None` if one of them is missing, which was told.
-    async fn connect(&mut self, aws: &Aws, what: &str, of_arn: Option<&str>) -> Option<SdkConfig> {
+    /// Settings with credentials, and the region; `None` if one of them is missing, which was told.
+    async fn connect(&mut self, aws: &Aws, stream: &str) -> Option<(SdkConfig, String)> {
         let connected = match aws::http_client(aws, 1) {
-            Ok(http) => aws::connect(aws, what, of_arn, http).await,
+            Ok(http) => aws::connect(aws, &format!("stream {stream}"), region_of(stream), http).await,
             Err(error) => Err(error),
         };
         let config = match connected {
@@ -110,7 +101,8 @@ impl Findings {
             Ok(Ok(credentials)) => {
                 let role = aws.role_arn.as_ref().map(|role| format!(" for {role}")).unwrap_or_default();
                 self.good("credentials", format!("access key {}{role}", credentials.access_key_id()));
-                Some(config)
+                let region = config.region().map(ToString::to_string).unwrap_or_default();
+                Some((config, region))
             }
             Ok(Err(error)) => {
                 self.failed("credentials", &verdict::of_credentials(&error, aws.role_arn.as_deref()));
@@ -124,8 +116,10 @@ impl Findings {
     }
 
     /// How far this host's clock is from the service's.
-    fn clock(&mut self, clock: &Clock) {
-        let Some(off) = clock.off() else { return };
+    fn clock(&mut self, clock: &ServiceClock) {
+        let Some(theirs) = clock.told(Instant::now()) else { return };
+        let ours = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let off = ours.abs_diff(Duration::from_nanos(u64::try_from(theirs).unwrap_or(0)));
         let text = format!("{} s from the service's", off.as_secs());
         if off >= OFF {
             self.bad("clock", format!("{text}, so signatures are refused; set this host's clock"));
@@ -149,38 +143,5 @@ where
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(error)) => Err(verdict::of(&error, asked)),
         Err(_) => Err(Failure::new(Class::Again, "Timeout", format!("no answer within {PATIENCE:?}"))),
-    }
-}
-
-/// Learns from answers what time it is for the service.
-#[derive(Clone, Debug, Default)]
-struct Clock(Arc<Mutex<Option<Duration>>>);
-
-impl Clock {
-    fn off(&self) -> Option<Duration> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-#[dyn_dispatch_hint]
-impl Intercept for Clock {
-    fn name(&self) -> &'static str {
-        "Clock"
-    }
-
-    fn read_before_deserialization(
-        &self,
-        context: &BeforeDeserializationInterceptorContextRef<'_>,
-        _: &RuntimeComponents,
-        _: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        let date = context.response().headers().get("date");
-        let time = date.and_then(|date| DateTime::from_str(date, Format::HttpDate).ok());
-        if let Some(theirs) = time.and_then(|time| SystemTime::try_from(time).ok()) {
-            let ours = SystemTime::now();
-            let off = ours.duration_since(theirs).unwrap_or_else(|early| early.duration());
-            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(off);
-        }
-        Ok(())
     }
 }

@@ -3,6 +3,7 @@
 
 mod answer;
 pub(super) mod body;
+mod listening;
 #[cfg(test)]
 pub(super) mod stub;
 pub(super) mod verdict;
@@ -36,6 +37,7 @@ use aws_smithy_runtime_api::{
 use aws_smithy_types::{body::SdkBody, config_bag::ConfigBag, error::metadata::ProvideErrorMetadata};
 use body::Spare;
 use bytes::Bytes;
+pub(super) use listening::Listening;
 use std::sync::{
     Arc, PoisonError, RwLock,
     atomic::{AtomicBool, Ordering},
