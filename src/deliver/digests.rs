@@ -16,9 +16,9 @@ pub(super) fn md5(messages: &[&[u8]]) -> Vec<[u8; 16]> {
     let (groups, arch) = (messages.chunks(LANES), pulp::Arch::new());
     let digests = groups.map(|group| match group.len() {
         0..FEW => one_by_one(group),
-        FEW..5 => arch.dispatch(|| together::<4>(group)),
-        5..9 => arch.dispatch(|| together::<8>(group)),
-        _ => arch.dispatch(|| together::<LANES>(group)),
+        FEW..5 => arch.dispatch(Together::<4>(group)),
+        5..9 => arch.dispatch(Together::<8>(group)),
+        _ => arch.dispatch(Together::<LANES>(group)),
     });
     digests.flatten().collect()
 }
@@ -60,6 +60,20 @@ impl<'a> Padded<'a> {
             Some(at) => &self.end[at.min(1) * 64..][..64],
         };
         block.try_into().expect("64 bytes")
+    }
+}
+
+/// The digests of at most `N` messages. No closure: whether that becomes part of the dispatched function is left to the
+/// compiler.
+struct Together<'a, const N: usize>(&'a [&'a [u8]]);
+
+impl<const N: usize> pulp::NullaryFnOnce for Together<'_, N> {
+    type Output = Vec<[u8; 16]>;
+
+    #[expect(clippy::inline_always, reason = "only what is part of the dispatched function gets its vectors")]
+    #[inline(always)]
+    fn call(self) -> Self::Output {
+        together::<N>(self.0)
     }
 }
 
