@@ -1,7 +1,7 @@
 //! End to end against a load sink that stores nothing: `cargo build --release && cargo bench --bench end_to_end`.
 //!
 //! Prints Markdown tables for `docs/PERFORMANCE.md`. Arguments choose scenarios by a part of their names. Settings:
-//! `HEADWATER_BENCH_MB` (default 1000), `HEADWATER_BENCH_DIR` (default the system's temporary folder),
+//! `HEADWATER_BENCH_MB` (default 1000), `HEADWATER_BENCH_ROUNDS` (default 1), `HEADWATER_BENCH_DIR` (default the system's temporary folder),
 //! `HEADWATER_BENCH_BINARY` (default `target/release/headwater`, seen from this program).
 //!
 //! The sink, the SDK client and the agent are processes of their own, so that each one's CPU is counted apart.

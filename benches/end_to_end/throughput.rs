@@ -14,6 +14,8 @@ struct Scenario {
     name: &'static str,
     kind: Kind,
     tls: bool,
+    /// Whose cost this one's is compared with.
+    to: &'static str,
     sender: Sender,
 }
 
@@ -51,23 +53,25 @@ const JOINED: &str = ", aggregate: true";
 /// As large as a record may be.
 const LARGE: &str = ", aggregate: 1MiB";
 
+/// Each line a record.
+const ALONE: &str = "SDK alone, HTTP";
+const ALONE_TLS: &str = "SDK alone, TLS";
+/// Joined to records as large as they may be.
+const ALONE_JOINED: &str = "SDK alone, records of 1 MB, HTTP";
+const RAW: &str = "raw, HTTP";
+
 const SCENARIOS: [Scenario; 16] = [
-    Scenario { name: "SDK alone, HTTP", kind: Kind::Plain, tls: false, sender: Sender::Sdk { record: 0 } },
-    raw("raw, HTTP", "", &[]),
-    raw("raw, exactly once, HTTP", "", ONCE),
-    Scenario {
-        name: "SDK alone, records of 1 MB, HTTP",
-        kind: Kind::Plain,
-        tls: false,
-        sender: Sender::Sdk { record: 1_000_000 },
-    },
-    raw("joined, HTTP", JOINED, &[]),
-    raw("joined, exactly once, HTTP", JOINED, ONCE),
-    raw("joined to 1 MiB, HTTP", LARGE, &[]),
-    Scenario { name: "SDK alone, TLS", kind: Kind::Plain, tls: true, sender: Sender::Sdk { record: 0 } },
-    Scenario { tls: true, ..raw("raw, TLS", "", &[]) },
+    alone(ALONE, 0),
+    raw(RAW, ALONE, "", &[]),
+    raw("raw, exactly once, HTTP", RAW, "", ONCE),
+    alone(ALONE_JOINED, 1_000_000),
+    raw("joined, HTTP", ALONE_JOINED, JOINED, &[]),
+    raw("joined, exactly once, HTTP", ALONE_JOINED, JOINED, ONCE),
+    raw("joined to 1 MiB, HTTP", ALONE_JOINED, LARGE, &[]),
+    Scenario { tls: true, ..alone(ALONE_TLS, 0) },
+    Scenario { tls: true, ..raw("raw, TLS", ALONE_TLS, "", &[]) },
     processed("regex to JSON, HTTP", Kind::Plain, &[REGEX, "emit: json"]),
-    Scenario { tls: true, ..processed("regex to JSON, TLS", Kind::Plain, &[REGEX, "emit: json"]) },
+    Scenario { tls: true, to: ALONE_TLS, ..processed("regex to JSON, TLS", Kind::Plain, &[REGEX, "emit: json"]) },
     processed("combined to JSON, HTTP", Kind::Combined, &["parse: combined", "emit: json"]),
     processed("CSV to JSON, HTTP", Kind::Csv, &[CSV, "emit: json"]),
     processed("JSON plus a field, HTTP", Kind::Json, &["parse: json", "add: { host: '${host}' }", "emit: json"]),
@@ -76,6 +80,7 @@ const SCENARIOS: [Scenario; 16] = [
         name: "joined by key, HTTP",
         kind: Kind::Plain,
         tls: false,
+        to: ALONE_JOINED,
         sender: Sender::Agent(Settings {
             process: &[REGEX, "emit: raw"],
             destination: ", aggregate: true, partition_key: { field: thread }",
@@ -84,47 +89,97 @@ const SCENARIOS: [Scenario; 16] = [
     },
 ];
 
-const fn raw(name: &'static str, destination: &'static str, flow: &'static [&'static str]) -> Scenario {
+const fn alone(name: &'static str, record: usize) -> Scenario {
+    Scenario { name, kind: Kind::Plain, tls: false, to: name, sender: Sender::Sdk { record } }
+}
+
+const fn raw(
+    name: &'static str,
+    to: &'static str,
+    destination: &'static str,
+    flow: &'static [&'static str],
+) -> Scenario {
     let sender = Sender::Agent(Settings { process: &[], destination, flow });
-    Scenario { name, kind: Kind::Plain, tls: false, sender }
+    Scenario { name, kind: Kind::Plain, tls: false, to, sender }
 }
 
 const fn processed(name: &'static str, kind: Kind, process: &'static [&'static str]) -> Scenario {
     let sender = Sender::Agent(Settings { process, destination: "", flow: &[] });
-    Scenario { name, kind, tls: false, sender }
+    Scenario { name, kind, tls: false, to: ALONE, sender }
 }
 
-/// Measures the scenarios that are wanted and prints their table.
+/// Measures the scenarios that are wanted, in as many rounds as are wanted, and prints their medians: a slow spell of the
+/// machine then falls on all of them alike.
 pub(crate) fn run(binary: &Path, wanted: &dyn Fn(&str) -> bool) {
-    let megabytes = std::env::var("HEADWATER_BENCH_MB").ok().and_then(|v| v.parse().ok()).unwrap_or(1000);
+    let megabytes = setting("HEADWATER_BENCH_MB", 1000);
     let scenarios: Vec<_> = SCENARIOS.iter().filter(|s| wanted(s.name)).collect();
     if scenarios.is_empty() {
         return;
     }
-    println!("{megabytes} MB of lines of 190 bytes, 500 records a request, default buffer\n");
-    println!("| scenario | MB/s | CPU s/GB | of it to the SDK alone | peak RSS MB |\n|---|---|---|---|---|");
+    let rounds = setting("HEADWATER_BENCH_ROUNDS", 1);
+    println!(
+        "{megabytes} MB of lines of 190 bytes, 500 records a request, default buffer; medians of {rounds} rounds\n"
+    );
     let folder = folder();
-    let mut alone = [None; 2];
-    for kind in [Kind::Plain, Kind::Combined, Kind::Csv, Kind::Json, Kind::Syslog] {
-        let log = folder.path().join("bench.log");
-        let scenarios: Vec<_> = scenarios.iter().filter(|s| s.kind == kind).collect();
-        if scenarios.is_empty() {
-            continue;
-        }
-        let bytes = data::write(&log, kind, megabytes * 1_000_000).expect("the disk takes the log");
-        for scenario in scenarios {
-            let cost = measure(scenario, binary, folder.path(), &log);
-            let per_gb = cost.cpu / (millions(bytes) / 1e3);
-            let reference = &mut alone[usize::from(scenario.tls)];
-            if matches!(scenario.sender, Sender::Sdk { .. }) {
-                *reference = Some(per_gb);
+    let mut runs: Vec<Vec<Run>> = scenarios.iter().map(|_| Vec::new()).collect();
+    for _ in 0..rounds {
+        for kind in [Kind::Plain, Kind::Combined, Kind::Csv, Kind::Json, Kind::Syslog] {
+            let log = folder.path().join("bench.log");
+            let of_kind = || scenarios.iter().zip(0..).filter(|(s, _)| s.kind == kind);
+            if of_kind().next().is_none() {
+                continue;
             }
-            let ratio = reference.map_or_else(|| "-".into(), |r: f64| format!("{:.2}", per_gb / r));
-            let speed = millions(bytes) / cost.elapsed.as_secs_f64();
-            println!("| {} | {speed:.0} | {per_gb:.2} | {ratio} | {:.1} |", scenario.name, millions(cost.peak));
+            let bytes = data::write(&log, kind, megabytes * 1_000_000).expect("the disk takes the log");
+            for (scenario, i) in of_kind() {
+                let cost = measure(scenario, binary, folder.path(), &log);
+                runs[i].push(Run::new(&cost, bytes));
+            }
         }
     }
+    println!(
+        "| scenario | MB/s | CPU s/GB | to | ratio: least, median, most | peak RSS MB |\n|---|---|---|---|---|---|"
+    );
+    for (scenario, own) in scenarios.iter().zip(&runs) {
+        let reference = scenarios.iter().position(|s| s.name == scenario.to).map(|i| &runs[i]);
+        let ratios = reference.map(|reference| {
+            let of_round = own.iter().zip(reference).map(|(own, reference)| own.per_gb / reference.per_gb);
+            let (least, median, most) = spread(of_round);
+            format!("{least:.2}, {median:.2}, {most:.2}")
+        });
+        let middle = |figure: fn(&Run) -> f64| spread(own.iter().map(figure)).1;
+        let (speed, per_gb, peak) = (middle(|r| r.speed), middle(|r| r.per_gb), middle(|r| r.peak));
+        let (name, to, ratios) = (scenario.name, scenario.to, ratios.unwrap_or_else(|| "-".into()));
+        println!("| {name} | {speed:.0} | {per_gb:.2} | {to} | {ratios} | {peak:.1} |");
+    }
     println!();
+}
+
+/// What one run took.
+struct Run {
+    /// MB a second.
+    speed: f64,
+    /// CPU seconds for a GB.
+    per_gb: f64,
+    /// MB.
+    peak: f64,
+}
+
+impl Run {
+    fn new(cost: &Cost, bytes: u64) -> Self {
+        let speed = millions(bytes) / cost.elapsed.as_secs_f64();
+        Self { speed, per_gb: cost.cpu / (millions(bytes) / 1e3), peak: millions(cost.peak) }
+    }
+}
+
+/// The least, the median and the largest of some figures.
+fn spread(figures: impl Iterator<Item = f64>) -> (f64, f64, f64) {
+    let mut figures: Vec<f64> = figures.collect();
+    figures.sort_by(f64::total_cmp);
+    (figures[0], figures[figures.len() / 2], figures[figures.len() - 1])
+}
+
+fn setting(name: &str, otherwise: u64) -> u64 {
+    std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(otherwise)
 }
 
 /// One run, with a sink and a state directory of its own.

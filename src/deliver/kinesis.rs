@@ -13,7 +13,7 @@ use super::{
     errors::{self, Class, Failure},
     kpl,
     put::{self, Answer, Answers, Asked, Counting, Put, ReadyBody, Service, body},
-    routing::Routing,
+    routing::{OwnKey, Routing},
     search::{Ask, Told},
     shards::{Seen, Shards},
 };
@@ -103,35 +103,41 @@ impl Stream {
     }
 }
 
+/// What is used again from one record of a request to the next.
+#[derive(Default)]
+struct Scratch {
+    joined: [Vec<u8>; LANES],
+    key: OwnKey,
+}
+
 impl Stream {
-    /// Appends records as a request has them, some at a time, for their digests cost less together. `joined` is scratch space.
-    fn entries(&self, out: &mut Vec<u8>, joined: &mut [Vec<u8>; LANES], batch: &Batch, which: &[u32]) {
+    /// Appends records as a request has them, some at a time, for their digests cost less together.
+    fn entries(&self, out: &mut Vec<u8>, Scratch { joined, key }: &mut Scratch, batch: &Batch, which: &[u32]) {
         let is_joined = |index: u32| self.routing.aggregates && batch.records[index as usize].count > 1;
         for (&index, joined) in which.iter().zip(&mut *joined) {
             if is_joined(index) {
-                self.join(joined, batch, index as usize);
+                self.join(joined, key, batch, index as usize);
             }
         }
         kpl::seal(which.iter().zip(&mut *joined).filter(|(index, _)| is_joined(**index)).map(|(_, joined)| joined));
         for (&index, joined) in which.iter().zip(&*joined) {
             let data = if is_joined(index) { joined } else { batch.record(index as usize) };
-            self.entry(out, batch, index as usize, data);
+            self.entry(out, key, batch, index as usize, data);
             out.push(b',');
         }
     }
 
-    fn join(&self, out: &mut Vec<u8>, batch: &Batch, index: usize) {
+    fn join(&self, out: &mut Vec<u8>, key: &mut OwnKey, batch: &Batch, index: usize) {
         let parts = batch.parts(index);
         match batch.key(index) {
             Some(_) => kpl::encode(out, batch.records[index].slot, batch.keys(index), parts),
-            None => kpl::encode(out, None, [self.routing.own_key(batch.record_id(index)).as_str()], parts),
+            None => kpl::encode(out, None, [self.routing.own_key(batch.record_id(index), key)], parts),
         }
     }
 
-    fn entry(&self, out: &mut Vec<u8>, batch: &Batch, index: usize, data: &[u8]) {
+    fn entry(&self, out: &mut Vec<u8>, own: &mut OwnKey, batch: &Batch, index: usize, data: &[u8]) {
         let chosen = batch.key(index).filter(|_| !self.routing.ids);
-        let own = self.routing.own_key(batch.record_id(index));
-        let key = chosen.map_or(own.as_bytes(), str::as_bytes);
+        let key = chosen.unwrap_or_else(|| self.routing.own_key(batch.record_id(index), own));
         debug_assert!(
             batch.records[index].count == 1 || data.len() + key.len() == batch.records[index].size as usize,
             "as long as the flow said"
@@ -144,7 +150,7 @@ impl Stream {
         } else {
             // Letters, digits, dots and dashes need no escapes.
             out.push(b'"');
-            out.extend_from_slice(key);
+            out.extend_from_slice(key.as_bytes());
             out.push(b'"');
         }
         if let Some(hash) = self.routing.explicit(batch, index) {
@@ -223,8 +229,8 @@ impl Service for Stream {
     }
 
     fn lay_out(&self, out: &mut Vec<u8>, batch: &Batch, which: &[u32]) {
-        let mut joined = Default::default();
-        body::lay_out(out, batch, which, LANES, |out, some| self.entries(out, &mut joined, batch, some), &self.tail);
+        let mut scratch = Scratch::default();
+        body::lay_out(out, batch, which, LANES, |out, some| self.entries(out, &mut scratch, batch, some), &self.tail);
     }
 
     async fn call(

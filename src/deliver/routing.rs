@@ -2,7 +2,7 @@
 //! Invariant: a record that is sent again has the hash that it had.
 
 use super::slot::ExplicitHashKey;
-use crate::model::{Batch, RecordId, Slot};
+use crate::model::{Batch, IdText, RecordId, Slot};
 
 /// How the records of a flow are routed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -13,38 +13,22 @@ pub struct Routing {
     pub ids: bool,
 }
 
-/// A key made of a record's id, in place.
-#[derive(Clone, Copy, Debug)]
+/// Room for keys that are made of records' ids, one after the other.
+#[derive(Debug, Default)]
 pub struct OwnKey {
-    bytes: [u8; RecordId::LONGEST],
-    len: usize,
-}
-
-impl OwnKey {
-    /// Letters, digits, dots and dashes.
-    #[must_use]
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.bytes[..self.len]
-    }
-
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        str::from_utf8(self.as_bytes()).expect("ASCII alone")
-    }
+    id: IdText,
+    drawn: [u8; RecordId::RANDOM_KEY],
 }
 
 impl Routing {
-    /// The partition key of a record for which none was chosen: its id, or one drawn from that.
-    #[must_use]
-    pub fn own_key(self, id: RecordId) -> OwnKey {
-        let mut bytes = [0; RecordId::LONGEST];
-        let len = if self.ids {
-            id.write(&mut bytes)
-        } else {
-            bytes[..RecordId::RANDOM_KEY].copy_from_slice(&id.random_key());
-            RecordId::RANDOM_KEY
-        };
-        OwnKey { bytes, len }
+    /// The partition key of a record for which none was chosen: its id, or one drawn from that. Letters, digits, dots and
+    /// dashes.
+    pub fn own_key(self, id: RecordId, room: &mut OwnKey) -> &str {
+        if self.ids {
+            return room.id.of(id);
+        }
+        room.drawn = id.random_key();
+        str::from_utf8(&room.drawn).expect("ASCII alone")
     }
 
     /// The hash that is written beside the partition key of record `index`, if the key alone does not route it.
@@ -61,7 +45,7 @@ impl Routing {
     pub fn hash(self, batch: &Batch, index: usize) -> u128 {
         let by_partition_key = || match batch.key(index) {
             Some(key) => ExplicitHashKey::of(key.as_bytes()),
-            None => ExplicitHashKey::of(self.own_key(batch.record_id(index)).as_bytes()),
+            None => ExplicitHashKey::of(self.own_key(batch.record_id(index), &mut OwnKey::default()).as_bytes()),
         };
         self.explicit(batch, index).unwrap_or_else(by_partition_key).number()
     }

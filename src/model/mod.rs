@@ -2,10 +2,12 @@
 //! Invariant: a span belongs to exactly one generation and is never empty when it carries a record.
 
 mod batch;
+mod id;
 
 use std::{fmt, path::Path, sync::Arc, time::Instant};
 
 pub use batch::{Batch, BatchId, DeadLetter, FileRef, Keys, Part, RecordRef, Settled};
+pub use id::{IdText, NoRecordId, RecordId};
 
 /// The time, twice: for intervals, and as nanoseconds since 1970 for comparing with files'.
 #[derive(Clone, Copy, Debug)]
@@ -52,85 +54,6 @@ impl Span {
     }
 }
 
-/// The id of a record, the same after any crash: `hw1.<generation>.<start>-<end>`.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct RecordId {
-    pub generation: Generation,
-    pub span: Span,
-}
-
-impl fmt::Display for RecordId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "hw1.{}.{}-{}", self.generation, self.span.start, self.span.end)
-    }
-}
-
-impl std::str::FromStr for RecordId {
-    type Err = NoRecordId;
-    fn from_str(s: &str) -> Result<Self, Self::Err> {
-        let read = || {
-            let (generation, span) = s.strip_prefix("hw1.")?.split_once('.')?;
-            let (start, end) = span.split_once('-')?;
-            let id = Self {
-                generation: generation.parse().ok()?,
-                span: Span { start: start.parse().ok()?, end: end.parse().ok()? },
-            };
-            (id.span.start < id.span.end && generation.len() == 16).then_some(id)
-        };
-        read().ok_or(NoRecordId)
-    }
-}
-
-/// A text that is no record's id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NoRecordId;
-
-impl RecordId {
-    /// Length of [`Self::random_key`] in bytes.
-    pub const RANDOM_KEY: usize = 10;
-    /// Most bytes of an id as it is written.
-    pub const LONGEST: usize = "hw1.".len() + 16 + ".".len() + 20 + "-".len() + 20;
-
-    /// Bytes of an id with this span as it is written.
-    #[must_use]
-    pub fn written_len(span: Span) -> usize {
-        let digits = |n: u64| n.checked_ilog10().unwrap_or(0) as usize + 1;
-        "hw1.".len() + 16 + ".".len() + digits(span.start) + "-".len() + digits(span.end)
-    }
-
-    /// Writes the id as it is displayed; how many bytes it has. Faster than by way of `Display`, for it is done for each
-    /// record.
-    #[must_use]
-    pub fn write(self, out: &mut [u8; Self::LONGEST]) -> usize {
-        out[..4].copy_from_slice(b"hw1.");
-        // Computed, not looked up: so all digits are made at once.
-        let digit = |half: u8| half + b'0' + u8::from(half > 9) * (b'a' - b'9' - 1);
-        for (pair, byte) in out[4..20].as_chunks_mut::<2>().0.iter_mut().zip(self.generation.0.to_be_bytes()) {
-            *pair = [digit(byte >> 4), digit(byte & 15)];
-        }
-        out[20] = b'.';
-        let dash = 21 + write_number(self.span.start, &mut out[21..]);
-        out[dash] = b'-';
-        dash + 1 + write_number(self.span.end, &mut out[dash + 1..])
-    }
-
-    /// A partition key that looks random and is drawn from the id alone: letters and digits.
-    #[must_use]
-    pub fn random_key(self) -> [u8; Self::RANDOM_KEY] {
-        const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
-        let mut seed = [0; 24];
-        seed[..8].copy_from_slice(&self.generation.0.to_le_bytes());
-        seed[8..16].copy_from_slice(&self.span.start.to_le_bytes());
-        seed[16..].copy_from_slice(&self.span.end.to_le_bytes());
-        let mut hash = xxhash_rust::xxh3::xxh3_64(&seed);
-        [(); Self::RANDOM_KEY].map(|()| {
-            let digit = DIGITS[usize::try_from(hash % 36).expect("less than 36")];
-            hash /= 36;
-            digit
-        })
-    }
-}
-
 /// A part of the hash space by which chosen partition keys are told apart: see `deliver::slot`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct Slot(pub u8);
@@ -172,23 +95,6 @@ pub struct Reservation {
     pub from: u64,
     /// No byte at or behind it is sent before another reservation.
     pub limit: u64,
-}
-
-/// Writes a number in decimal digits; how many there are.
-fn write_number(mut n: u64, out: &mut [u8]) -> usize {
-    let len = n.checked_ilog10().unwrap_or(0) as usize + 1;
-    let digit = |n: u64| b'0' + u8::try_from(n).expect("a digit");
-    // Two at a time: half as many divisions, each of which waits for the one before.
-    let mut pairs = out[..len].rchunks_exact_mut(2);
-    for pair in &mut pairs {
-        let two = n % 100;
-        n /= 100;
-        (pair[0], pair[1]) = (digit(two / 10), digit(two % 10));
-    }
-    if let [first] = pairs.into_remainder() {
-        *first = digit(n);
-    }
-    len
 }
 
 /// What the operating system calls a file: device and inode number. Reused after deletion, hence never enough alone.
@@ -324,45 +230,6 @@ mod tests {
         ] {
             assert_eq!(file_name(flow), name);
         }
-    }
-
-    #[test]
-    fn an_id_is_read_as_it_was_written_and_nothing_else_is_one() {
-        for (start, end) in [(0, 1), (9, 10), (99_999, 1 << 40), (0, u64::MAX)] {
-            let id = RecordId { generation: Generation(0xabc), span: Span { start, end } };
-            assert_eq!(id.to_string().parse(), Ok(id));
-            assert_eq!(id.to_string().len(), RecordId::written_len(id.span));
-            let mut written = [0; RecordId::LONGEST];
-            let len = id.write(&mut written);
-            assert_eq!(&written[..len], id.to_string().as_bytes());
-        }
-        for text in [
-            "",
-            "hw1.",
-            "hw1.abc.0-1",
-            "hw2.0000000000000abc.0-1",
-            "hw1.0000000000000abc.5-5",
-            "hw1.0000000000000abc.1",
-        ] {
-            assert_eq!(text.parse::<RecordId>(), Err(NoRecordId), "{text}");
-        }
-    }
-
-    #[test]
-    fn a_random_key_never_changes_between_versions() {
-        let id = RecordId { generation: Generation(1), span: Span { start: 2, end: 3 } };
-        assert_eq!(id.random_key(), *b"ctarwyta6x");
-    }
-
-    #[test]
-    fn random_keys_spread_evenly_over_the_first_character() {
-        let mut counts = [0u32; 256];
-        for start in 0..36_000 {
-            let id = RecordId { generation: Generation(9), span: Span { start, end: start + 100 } };
-            counts[usize::from(id.random_key()[0])] += 1;
-        }
-        let used: Vec<_> = counts.into_iter().filter(|c| *c > 0).collect();
-        assert!(used.len() == 36 && used.iter().all(|c| (850..1150).contains(c)), "{used:?}");
     }
 
     #[test]
