@@ -290,8 +290,8 @@ impl<S: Sink, F: Fn(News)> Run<S, F> {
             }
             Ok(Done::Told { ask, told }) => {
                 self.reporter.told(&told, now);
-                if let Some((found, absent)) = self.desk.told(&ask, told, now) {
-                    self.reporter.looked_for(found, absent, now);
+                if let Some(looked) = self.desk.told(&ask, told, now) {
+                    self.reporter.looked_for(&looked, now);
                 }
             }
             // A panic is a bug and ends the process; tasks are cancelled only when the runtime ends.

@@ -40,6 +40,14 @@ pub(super) enum Work {
     Found { generations: Vec<Generation>, landed: Vec<Landed> },
 }
 
+/// What a search told of this run's own records.
+#[derive(Debug, Default)]
+pub(super) struct Looked {
+    /// By batch, the indices of those that the destination took.
+    pub(super) found: Vec<(Arc<Batch>, Vec<u32>)>,
+    pub(super) absent: usize,
+}
+
 /// Belongs to one request under way.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ticket {
@@ -268,18 +276,20 @@ impl Desk {
         }
     }
 
-    /// The destination's answer to a question. Where that ends a search for records of this run: how many were found, and
-    /// how many not.
-    pub(super) fn told(&mut self, ask: &Ask, told: Told, now: Instant) -> Option<(usize, usize)> {
+    /// The destination's answer to a question. Where that ends a search for records of this run: which were found, and how
+    /// many not.
+    pub(super) fn told(&mut self, ask: &Ask, told: Told, now: Instant) -> Option<Looked> {
         let doubts = self.doubts.as_mut().expect("only doubts ask");
         let Outcome { found, batches, generations } = doubts.told(ask, told, now)?;
         let records: HashSet<(RecordId, u64)> = found.iter().map(|landed| (landed.id, landed.hash)).collect();
-        let (searched, mut doubtful, mut here) = (!batches.is_empty(), 0, 0);
+        let (searched, mut looked) = (!batches.is_empty(), Looked::default());
         for id in batches {
             let entry = self.jobs.get_mut(&id).expect("a batch in doubt is known");
             entry.doubtful = None;
-            doubtful += entry.job.in_doubt().len();
-            here += entry.job.in_doubt().iter().filter(|index| records.contains(&entry.job.record(**index))).count();
+            let (here, absent): (Vec<u32>, Vec<u32>) =
+                entry.job.in_doubt().iter().partition(|index| records.contains(&entry.job.record(**index)));
+            looked.absent += absent.len();
+            looked.found.push((Arc::clone(entry.job.batch()), here));
             let next = entry.job.found(|record| records.contains(&record));
             self.advance(id);
             self.place(id, next, now);
@@ -289,7 +299,7 @@ impl Desk {
             let landed = found.into_iter().filter(of).collect();
             self.news.push_back(Work::Found { generations, landed });
         }
-        searched.then_some((here, doubtful - here))
+        searched.then_some(looked)
     }
 
     /// The dead letters of batch `id` are on disk, or not.

@@ -3,6 +3,7 @@
 
 use super::{
     courier::Billing,
+    desk::Looked,
     errors::{Class, Failure},
     job::{Refused, Reply},
     search::Told,
@@ -278,8 +279,13 @@ impl Reporter {
         }
     }
 
-    /// Of this run's records that may have been delivered, so many were found and so many not.
-    pub(super) fn looked_for(&mut self, found: usize, absent: usize, now: Instant) {
+    /// Of this run's records that may have been delivered, some were found: the destination took them, as others.
+    pub(super) fn looked_for(&mut self, Looked { found, absent }: &Looked, now: Instant) {
+        for (batch, which) in found {
+            self.accepted(batch, which, &[]);
+            self.counters.sent_records.add(u64::from(batch.count(which)));
+        }
+        let found: usize = found.iter().map(|(_, which)| which.len()).sum();
         self.counters.found.add(found as u64);
         if let Some(suppressed) = self.limits.looked_for.admit(now) {
             let flow = &self.flow;

@@ -28,8 +28,6 @@ use crate::{
     model::{Landed, RecordId, content_hash},
 };
 
-/// Records of one answer: enough to go on, few enough to be held several times.
-const MOST_RECORDS: i32 = 5_000;
 /// An answer of so many bytes may have been cut off there. The service's own limit is 10 MiB.
 const FULL: u64 = 1 << 20;
 
@@ -68,7 +66,7 @@ pub(super) async fn try_each(sink: &KinesisSink) -> Result<(), Failure> {
     let Some(shard) = shards.into_iter().next() else { return Ok(()) };
     let ask = Ask::Iterator { shard: shard.clone(), from };
     let Told::Iterator(iterator) = try_one(sink, &ask).await? else { return Ok(()) };
-    try_one(sink, &Ask::Records { shard, iterator }).await.map(|_| ())
+    try_one(sink, &Ask::Records { shard, iterator, most: 1 }).await.map(|_| ())
 }
 
 async fn try_one(sink: &KinesisSink, ask: &Ask) -> Result<Told, Failure> {
@@ -134,16 +132,19 @@ pub(super) async fn ask(stream: &Stream, client: Client, ask: &Ask, asked: Asked
                 None => Told::Records(Page::default()),
             })
         }
-        Ask::Records { iterator, .. } => {
-            let request = client.get_records().shard_iterator(iterator).limit(MOST_RECORDS).set_stream_arn(arn);
+        Ask::Records { iterator, most, .. } => {
+            let limit = i32::try_from(*most).unwrap_or(i32::MAX);
+            let request = client.get_records().shard_iterator(iterator).limit(limit).set_stream_arn(arn);
             told(request.send().await, Asked { action: ACTIONS[2], ..asked }, |answer| {
                 let bytes = answer.records.iter().map(|record| record.data.as_ref().len() as u64).sum();
+                let records = u32::try_from(answer.records.len()).unwrap_or(u32::MAX);
                 Told::Records(Page {
                     landed: answer.records.iter().filter_map(landed).collect(),
                     last: answer.records.last().map(|record| record.sequence_number.clone()),
                     next: answer.next_shard_iterator,
-                    at_tip: is_at_tip(answer.millis_behind_latest, answer.records.len(), bytes),
+                    at_tip: is_at_tip(answer.millis_behind_latest, records >= *most || bytes >= FULL, records),
                     arrived: answer.records.last().and_then(|record| nanos(record.approximate_arrival_timestamp?)),
+                    records,
                     bytes,
                 })
             })
@@ -153,8 +154,7 @@ pub(super) async fn ask(stream: &Stream, client: Client, ask: &Ask, asked: Asked
 
 /// Whether nothing is behind the records of an answer. That it is 0 ms behind is believed of a page that is not full:
 /// kinesalite says so of every page.
-fn is_at_tip(behind: Option<i64>, records: usize, bytes: u64) -> bool {
-    let is_full = records >= MOST_RECORDS as usize || bytes >= FULL;
+fn is_at_tip(behind: Option<i64>, is_full: bool, records: u32) -> bool {
     behind.map_or(records == 0, |behind| behind == 0 && !is_full)
 }
 

@@ -19,7 +19,7 @@ use shard::Shard;
 pub const MARGIN: Duration = Duration::from_secs(10);
 /// The same where the service did not tell its time: what it signs for may be this far from its own.
 pub const MARGIN_WITHOUT_CLOCK: Duration = Duration::from_mins(15);
-/// Calls under way at once: each may bring some 10 MiB.
+/// Calls under way at once: each brings some [`PAGE`], or 10 MiB where records became that much larger.
 const MOST_CALLS: usize = 4;
 /// After an outage, what a host sent before goes on arriving for as long, and at most so long: TCP tries again and again.
 const MOST_LATE: Duration = Duration::from_mins(2);
@@ -27,6 +27,8 @@ const MOST_LATE: Duration = Duration::from_mins(2);
 const CALL_EVERY: Duration = Duration::from_millis(500);
 /// Bytes a second read of a shard: half of the 2 MiB that it shares.
 const BYTES_PER_SECOND: u32 = 1 << 20;
+/// Bytes to ask for with one call.
+const PAGE: u32 = 1 << 20;
 
 /// Something to ask the service.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -35,8 +37,8 @@ pub enum Ask {
     Shards { page: Option<String> },
     /// Where reading of a shard begins.
     Iterator { shard: String, from: From },
-    /// The next records of a shard.
-    Records { shard: String, iterator: String },
+    /// The next records of a shard, at most so many.
+    Records { shard: String, iterator: String, most: u32 },
 }
 
 /// Where in a shard.
@@ -70,7 +72,8 @@ pub struct Page {
     pub at_tip: bool,
     /// When the last record arrived, by the service's clock, in nanoseconds since 1970.
     pub arrived: Option<i64>,
-    /// Size of all records.
+    /// All records, ours or not, and their size.
+    pub records: u32,
     pub bytes: u64,
 }
 

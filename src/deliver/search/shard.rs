@@ -1,10 +1,17 @@
-//! One shard that is read back: where reading stands, and when the next call may be made. Knows no other shard.
+//! One shard that is read back: where reading stands, when the next call may be made, and for how much. Knows no other shard.
 //! Invariant: no two calls to a shard are under way at once, and none comes before its budget allows it.
 
 use std::time::{Duration, Instant};
 
-use super::{Ask, BYTES_PER_SECOND, CALL_EVERY, Failure, From, Page};
+use super::{Ask, BYTES_PER_SECOND, CALL_EVERY, Failure, From, PAGE, Page};
 use crate::deliver::{backoff, errors::Class};
+
+/// Records of the first answer. One with more than is read in a second keeps all other readers of the shard waiting.
+const FIRST: u32 = 100;
+/// From one answer to the next at most this much more, for sizes differ.
+const GROWTH: u32 = 10;
+/// Records of one answer at most, as the service has it.
+const MOST: u32 = 10_000;
 
 #[derive(Debug)]
 pub(super) struct Shard {
@@ -15,6 +22,8 @@ pub(super) struct Shard {
     asked_at: Instant,
     ready_at: Instant,
     failures: u32,
+    /// Records to ask for.
+    most: u32,
 }
 
 #[derive(Debug)]
@@ -28,7 +37,8 @@ enum Place {
 
 impl Shard {
     pub(super) fn new(now: Instant) -> Self {
-        Self { place: Place::Unknown, last: None, under_way: false, asked_at: now, ready_at: now, failures: 0 }
+        let place = Place::Unknown;
+        Self { place, last: None, under_way: false, asked_at: now, ready_at: now, failures: 0, most: FIRST }
     }
 
     pub(super) fn is_read(&self) -> bool {
@@ -53,7 +63,7 @@ impl Shard {
         (self.under_way, self.asked_at) = (true, now);
         let shard = name.to_owned();
         match &self.place {
-            Place::At(iterator) => Ask::Records { shard, iterator: iterator.clone() },
+            Place::At(iterator) => Ask::Records { shard, iterator: iterator.clone(), most: self.most },
             _ => Ask::Iterator { shard, from: self.last.clone().map_or(From::Time(from), From::After) },
         }
     }
@@ -65,6 +75,10 @@ impl Shard {
     /// Some records came, the last of them `past` what matters or not. True: the shard is closed, and this was its end.
     pub(super) fn read(&mut self, page: &Page, past: bool, until: Instant, now: Instant) -> bool {
         (self.under_way, self.failures) = (false, 0);
+        if let Some(size) = page.bytes.checked_div(u64::from(page.records)) {
+            let fit = u32::try_from(u64::from(PAGE) / size.max(1)).unwrap_or(MOST);
+            self.most = fit.clamp(1, self.most.saturating_mul(GROWTH).min(MOST));
+        }
         if page.last.is_some() {
             self.last.clone_from(&page.last);
         }

@@ -75,11 +75,11 @@ impl Stream {
                     From::After(number) => (number.parse::<usize>().unwrap() + 1).to_string(),
                 })
             }
-            Ask::Records { shard, iterator } => {
+            Ask::Records { shard, iterator, most } => {
                 self.called.entry(shard.clone()).or_default().push(self.now);
                 let held = &self.shards[shard.parse::<usize>().unwrap()];
                 let from: usize = iterator.parse().unwrap();
-                let to = held.records.len().min(from + 3);
+                let to = held.records.len().min(from + 3.min(*most as usize));
                 let at_end = to == held.records.len();
                 Told::Records(Page {
                     landed: held.records[from..to].iter().map(|(_, landed)| *landed).collect(),
@@ -87,6 +87,7 @@ impl Stream {
                     next: (!at_end || !held.closed).then(|| to.to_string()),
                     at_tip: at_end && !held.closed,
                     arrived: (to > from).then(|| held.records[to - 1].0),
+                    records: u32::try_from(to - from).unwrap(),
                     bytes: 100 * (to - from) as u64,
                 })
             }
@@ -206,6 +207,48 @@ fn another_stream_of_the_same_name_is_read_from_its_beginning() {
     search.told(&ask, Told::Shards { shards: vec!["0".into(), "gone".into()], page: None }, stream.now());
     stream.run(&mut search, false, |_| {});
     assert_eq!(search.into_found().len(), 10);
+}
+
+/// Of records of this size, the largest answer but the first, and what the search kept of a million.
+fn most_held(size: u64) -> (u64, usize) {
+    let now = Instant::now();
+    let mut sought = all_of(1, Duration::from_secs(100));
+    sought.spans.insert(Generation(1), Span { start: 0, end: 1_000 });
+    let mut search = Search::new(sought, MARGIN, (now, 0), Duration::ZERO, now, fastrand::Rng::with_seed(1));
+    let (mut left, mut largest, mut first) = (1_000_000, 0, true);
+    let mut clock = now;
+    while !search.is_done() {
+        let Some(ask) = search.next(clock) else {
+            clock = search.due().expect("something is to be asked");
+            continue;
+        };
+        let told = match &ask {
+            Ask::Shards { .. } => Told::Shards { shards: vec!["0".to_owned()], page: None },
+            Ask::Iterator { .. } => Told::Iterator("0".to_owned()),
+            Ask::Records { most, .. } => {
+                let records = u64::from(*most).min(left).min((10 << 20) / size);
+                left -= records;
+                if !std::mem::take(&mut first) {
+                    largest = largest.max(records * size);
+                }
+                // Of the file that is in doubt, but not of the bytes.
+                let landed = (0..records).map(|n| landed(1, 1_000 + 10 * (left + n))).collect();
+                let (records, next) = (u32::try_from(records).unwrap(), Some("0".to_owned()));
+                let (last, bytes) = (Some("0".to_owned()), u64::from(records) * size);
+                Told::Records(Page { landed, last, next, at_tip: left == 0, arrived: Some(0), records, bytes })
+            }
+        };
+        search.told(&ask, told, clock);
+    }
+    (largest, search.found.len())
+}
+
+#[test]
+fn answers_are_as_large_as_what_is_read_in_a_second_and_only_what_is_sought_is_kept() {
+    for size in [100, 190, 5_000, 60_000, 1 << 20] {
+        let (largest, kept) = most_held(size);
+        assert!(largest <= u64::from(PAGE) && kept == 0, "{size}: {largest} bytes, {kept} kept");
+    }
 }
 
 proptest! {

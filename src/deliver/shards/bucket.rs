@@ -105,3 +105,82 @@ impl Bucket {
         self.part = (self.part * (1.0 + INCREASE.0 * passed.min(100.0)) + INCREASE.1 * passed).min(1.0);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, prelude::*};
+
+    use super::*;
+
+    /// One member's records, one after the other; it asks again when it was told to.
+    #[derive(Debug)]
+    struct Offer {
+        sizes: Vec<u32>,
+        taken: usize,
+        due: Duration,
+        records: f64,
+        bytes: f64,
+    }
+
+    /// Mostly lines, now and then a record as large as one may be.
+    fn size() -> impl Strategy<Value = u32> {
+        prop_oneof![8 => 1..2_000u32, 2 => 2_000..60_000u32, 1 => 60_000..=1_048_576u32]
+    }
+
+    /// What `members` get of a shard that was throttled `times`, in so many seconds in which each always has more; and what
+    /// the shard was thought to let pass in that time, in seconds of its full rate.
+    fn run(sizes: &[Vec<u32>], times: u32, seconds: u64) -> (Vec<Offer>, f64) {
+        let start = Instant::now();
+        let mut bucket = Bucket::new(start);
+        for n in 0..times {
+            bucket.throttled(start + ROUND * n);
+        }
+        let start = start + ROUND * times;
+        let mut offers: Vec<Offer> = sizes
+            .iter()
+            .map(|sizes| Offer { sizes: sizes.clone(), taken: 0, due: Duration::ZERO, records: 0.0, bytes: 0.0 })
+            .collect();
+        let (mut passed, mut before) = (0.0, Duration::ZERO);
+        while let Some((who, offer)) = offers.iter_mut().enumerate().min_by_key(|(_, offer)| offer.due) {
+            let now = offer.due;
+            if now > Duration::from_secs(seconds) {
+                break;
+            }
+            let size = offer.sizes[offer.taken % offer.sizes.len()];
+            match bucket.take(Member(who as u64), size, start + now) {
+                None => {
+                    (offer.taken, offer.records) = (offer.taken + 1, offer.records + 1.0);
+                    offer.bytes += f64::from(size);
+                }
+                Some(again) => offer.due = again - start,
+            }
+            passed += bucket.part * (now - before).as_secs_f64();
+            before = now;
+        }
+        (offers, passed)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn records_of_any_sizes_pass_at_the_rate_of_the_shard_and_no_member_waits_for_another(
+            sizes in vec(vec(size(), 1..50), 1..5),
+            times in 0..12u32,
+        ) {
+            let (offers, passed) = run(&sizes, times, 120);
+            let (members, largest) = (offers.len() as f64, f64::from(*sizes.iter().flatten().max().unwrap()));
+            for offer in &offers {
+                // Its part, and what may be saved up: a burst, or its largest record.
+                let part = passed / members;
+                let saved = (BURST, BURST.max(largest / BYTES));
+                prop_assert!(offer.records <= RECORDS * (part + saved.0) + 1.0, "{offer:?} of {part}");
+                prop_assert!(offer.bytes <= BYTES * (part + saved.1) + largest, "{offer:?} of {part}");
+                // At least half of it is used, but for the wait that goes on: who waits a minute finds the rate grown.
+                let used = offer.records / RECORDS + offer.bytes / BYTES;
+                let waiting = 1.0 / RECORDS + saved.1;
+                prop_assert!(used >= 0.5 * part - 2.0 * waiting, "{used} of {part} used: {offer:?}");
+            }
+        }
+    }
+}

@@ -463,6 +463,24 @@ fn what_was_found_is_given_back_at_once_so_that_another_kill_need_not_look_for_i
 }
 
 #[test]
+fn what_was_found_and_the_calls_that_read_for_it_are_counted() {
+    let (site, kinesis) = (Site::new(), Kinesis::start());
+    site.configure(&yaml(&kinesis, "").batch("{ max_age: 50ms, max_records: 250 }"));
+    Writer::new(&site.log("app.log"), "f").lines(1_000);
+    kinesis.plan(|n| if n < 2 { Fault::TakeButAnswer(500) } else { Fault::Pass });
+    let agent = Agent::run(&site);
+    expect("all lines to be taken", SOON, || kinesis.count() == 1_000);
+    agent.stop();
+    let log = fs::read_to_string(site.path("agent.log")).expect("the log is text");
+    let sums = log.lines().find(|line| line.contains("flow stopped")).unwrap_or_else(|| panic!("{log}"));
+    // At the start each call was tried once, to see whether it may be made.
+    let reads = kinesis.see(|l| l.reads) - 3;
+    for sum in ["found=500".to_owned(), format!("reads={reads}"), "sent_records=1000".to_owned()] {
+        assert!(sums.split(' ').any(|field| field == sum), "no {sum} in {sums}");
+    }
+}
+
+#[test]
 fn which_start_of_the_machine_it_is_the_unit_may_say() {
     let (site, kinesis) = (Site::new(), Kinesis::start());
     site.configure(&yaml(&kinesis, ""));

@@ -95,7 +95,7 @@ impl Stream {
                     From::After(number) => (number.parse::<usize>().unwrap() + 1).to_string(),
                 })
             }
-            Ask::Records { shard, iterator } => Told::Records(self.page(shard, iterator)),
+            Ask::Records { shard, iterator, .. } => Told::Records(self.page(shard, iterator)),
         }
     }
 
@@ -112,6 +112,7 @@ impl Stream {
             next: (!at_end || !shard.closed).then(|| to.to_string()),
             at_tip: at_end && !shard.closed,
             arrived: (to > from).then(|| shard.records[to - 1].arrived),
+            records: u32::try_from(to - from).unwrap(),
             bytes: 100,
         }
     }
