@@ -23,6 +23,10 @@ use std::{
     time::Instant,
 };
 
+/// While so many bytes of records are under way, no other request is made: each is there once more as the body of its
+/// request. Two of the largest requests, or all that small ones need.
+const MOST_BYTES: u64 = 8 << 20;
+
 /// Something to be carried out.
 #[derive(Debug)]
 pub(super) enum Work {
@@ -53,6 +57,8 @@ pub(super) struct Looked {
 pub(super) struct Ticket {
     id: BatchId,
     sent: Sent,
+    /// Bytes of the records that it carries.
+    bytes: u64,
     /// When it was sent, by the destination's clock, in nanoseconds since 1970; 0 where that does not matter.
     there: i64,
 }
@@ -90,6 +96,8 @@ pub(super) struct Desk {
     behind: BTreeSet<BatchId>,
     waiting: BTreeMap<(Instant, BatchId), Wait>,
     under_way: usize,
+    /// Bytes of their records.
+    bytes: u64,
     to_write: VecDeque<BatchId>,
     writing: bool,
     /// Where nothing may be delivered twice.
@@ -157,6 +165,7 @@ impl Desk {
             behind: BTreeSet::new(),
             waiting: BTreeMap::new(),
             under_way: 0,
+            bytes: 0,
             to_write: VecDeque::new(),
             writing: false,
             news: VecDeque::new(),
@@ -198,22 +207,27 @@ impl Desk {
             let job = &self.jobs[&id].job;
             return Some(Work::Write { id, batch: job.batch().clone(), refused: job.refused().to_vec() });
         }
-        if self.under_way >= self.window.size() {
+        if !self.has_room() {
             return None;
         }
         if self.rate.is_some_and(|rate| rate.ready_at() > now) {
             return None;
         }
         let Some(id) = self.pop_ready(now) else { return self.news.pop_front() };
-        self.under_way += 1;
         let Entry { job, again, .. } = &self.jobs[&id];
+        let bytes = job.attempt().iter().map(|index| u64::from(job.batch().records[*index as usize].size)).sum();
+        (self.under_way, self.bytes) = (self.under_way + 1, self.bytes + bytes);
         if let Some(rate) = &mut self.rate {
-            let sizes = job.attempt().iter().map(|index| u64::from(job.batch().records[*index as usize].size));
-            rate.sent(job.attempt().len() as u64, sizes.sum(), now);
+            rate.sent(job.attempt().len() as u64, bytes, now);
         }
         let there = self.doubts.as_ref().map_or(0, |doubts| doubts.time_there(now));
-        let ticket = Ticket { id, sent: self.window.sent(), there };
+        let ticket = Ticket { id, sent: self.window.sent(), bytes, there };
         Some(Work::Send { ticket, batch: job.batch().clone(), which: job.attempt().to_vec(), again: *again })
+    }
+
+    /// Whether another request may be made, as far as those under way go.
+    fn has_room(&self) -> bool {
+        self.under_way < self.window.size() && self.bytes < MOST_BYTES
     }
 
     /// The oldest batch that has something to send now.
@@ -246,14 +260,14 @@ impl Desk {
     /// When `next` will have something although nothing happens.
     pub(super) fn due(&self) -> Option<Instant> {
         let doubts = self.doubts.as_ref().and_then(Doubts::due);
-        let rate = self.rate.filter(|_| !self.ready.is_empty() && self.under_way < self.window.size());
+        let rate = self.rate.filter(|_| !self.ready.is_empty() && self.has_room());
         let rate = rate.map(|rate| rate.ready_at());
         self.waiting.keys().next().map(|(at, _)| *at).into_iter().chain(doubts).chain(rate).min()
     }
 
     /// The reply to the request of `ticket`, which carried `records` records.
     pub(super) fn replied(&mut self, ticket: Ticket, records: usize, reply: Reply, now: Instant) {
-        self.under_way -= 1;
+        (self.under_way, self.bytes) = (self.under_way - 1, self.bytes - ticket.bytes);
         if self.learn(ticket.sent, records, &reply) {
             // What was wrong is mended: nobody waits for its own probe.
             self.wake(|_, wait| matches!(wait, Wait::Send(Class::Hold | Class::Credentials)));
@@ -407,6 +421,24 @@ mod tests {
             Some(Work::Send { ticket, which, .. }) => (ticket, which),
             other => panic!("expected a request, not {other:?}"),
         }
+    }
+
+    #[test]
+    fn large_requests_wait_for_those_under_way() {
+        let (mut desk, now) = (desk(8), Instant::now());
+        for id in 0..4 {
+            let mut batch = batch(id, 1);
+            batch.records[0].size = 5 << 20;
+            desk.accept(batch, now);
+        }
+        let (first, second) = (send(&mut desk, now).0, send(&mut desk, now).0);
+        assert!(desk.next(now).is_none(), "8 MiB and more are under way");
+        desk.replied(second, 1, Reply::accepted(), now);
+        assert!(matches!(desk.next(now), Some(Work::Settled(_))));
+        assert_eq!(send(&mut desk, now).0.id.0, 2);
+        assert!(desk.next(now).is_none());
+        desk.replied(first, 1, Reply::Failed(failure(Class::Throttled)), now);
+        assert_eq!(send(&mut desk, now).0.id.0, 3);
     }
 
     #[test]
