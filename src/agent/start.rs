@@ -92,7 +92,7 @@ type Launch = Box<dyn FnOnce(Opened<DiskStorage>) -> anyhow::Result<Flow> + Send
 impl Ready {
     /// Builds the client. An error is the configuration's.
     pub(super) async fn connect(options: flow::Options, around: &Surroundings) -> Result<Self, StartError> {
-        let (name, epoch) = (options.name.clone(), epoch(&options));
+        let (name, epoch) = (options.name.clone(), epoch(&options, &around.host.name));
         let (max_in_flight, launch) = match options.destination.clone() {
             Destination::Stdout => launch(options, around, StdoutSink),
             Destination::Firehose(firehose) => launch(options, around, FirehoseSink::connect(&firehose).await?),
@@ -142,13 +142,13 @@ fn open_journal(state_dir: &Path, flow: &str, epoch: u64) -> anyhow::Result<Open
 /// Set by the unit, for `ProcSubset=pid` hides what the kernel says.
 const BOOT_ID: &str = "HEADWATER_BOOT_ID";
 
-/// Tells this start of the machine, and what the configuration makes of lines, from others. Where nobody says which start
+/// Tells this start of the machine, and what the configuration makes of lines here, from others. Where nobody says which start
 /// this is, each start of the agent counts as one of the machine.
-fn epoch(options: &flow::Options) -> u64 {
+fn epoch(options: &flow::Options, host: &str) -> u64 {
     let told = std::env::var(BOOT_ID).ok().filter(|id| !id.is_empty()).map(String::into_bytes);
     let boot = told.or_else(|| std::fs::read("/proc/sys/kernel/random/boot_id").ok());
     let boot = boot.map_or_else(|| fastrand::u64(..), |id| content_hash(&id));
-    content_hash(&[boot.to_le_bytes(), options.digest.to_le_bytes()].concat())
+    content_hash(&[&boot.to_le_bytes(), &options.digest.to_le_bytes(), host.as_bytes()].concat())
 }
 
 fn launch<S: Sink>(options: flow::Options, around: &Surroundings, sink: S) -> (usize, Launch) {

@@ -61,7 +61,8 @@ pub(super) fn check(
     }
     if kinesis.joins_by_slot() && changing_keys {
         let text = "exactly_once with `aggregate` needs a `partition_key` that is the same when a line is read again, \
-                    and this one changes with `${now}`; make it of something else, or leave `aggregate` out";
+                    and this one changes with the time, the file's name or the instance (`${now}`, `${file.path}`, \
+                    `${file.name}`, `${ec2...}`); make it of something else, or leave `aggregate` out";
         r.problem(written, text);
     }
 }
@@ -116,7 +117,7 @@ mod tests {
         let joined = "kinesis: { stream: a, aggregate: true, partition_key: record_hash }";
         check("exactly_once", joined, ", multiline: { start: x } }", "leave one of them out");
         let time = " }\n    process: [{ parse: json }, { add: { at: '${now}' } }]";
-        check("exactly_once", joined, time, "this one changes with `${now}`");
+        check("exactly_once", joined, time, "this one changes with the time");
     }
 
     #[test]
@@ -126,9 +127,15 @@ mod tests {
             " }\n    process: [{ parse: json }, { add: { at: '${now}', b: '${fields.at}' } }, { rename: { b: c } }]";
         read("exactly_once", &key("{ field: client }"), steps).unwrap();
         read("exactly_once", &key("{ template: '${host}-${fields.d}' }"), steps).unwrap();
-        for changing in
-            ["{ field: c }", "{ field: b }", "{ template: '${now}' }", "{ template: '${fields.at}' }", "record_hash"]
-        {
+        for changing in [
+            "{ field: c }",
+            "{ field: b }",
+            "{ template: '${now}' }",
+            "{ template: '${fields.at}' }",
+            "{ template: '${file.name}-${fields.d}' }",
+            "{ template: '${ec2.instance_id}' }",
+            "record_hash",
+        ] {
             assert!(read("exactly_once", &key(changing), steps).is_err(), "{changing}");
         }
         let plain = "kinesis: { stream: a, partition_key: record_hash }";

@@ -49,7 +49,7 @@ fn options_of(r: &mut Reader<'_>, map: &Map<'_>, name: String, aws: &Aws) -> Opt
     let limits = limits(r, map, destination.as_ref());
     let (source, framing) = source?;
     if let (Some(written), Some(destination)) = (map.get("delivery"), &destination) {
-        let changing_keys = key.as_ref().and_then(Option::as_ref).is_some_and(|key| key.changes_with_time(&steps));
+        let changing_keys = key.as_ref().and_then(Option::as_ref).is_some_and(|key| key.may_change(&steps));
         delivery::check(r, &written, delivery, destination, &framing, changing_keys);
     }
     let pipeline = Pipeline::new(steps).with_key(key.flatten());

@@ -89,6 +89,7 @@ impl Doubts {
     /// Takes an answer. What was found, if that was the last one.
     pub fn told(&mut self, ask: &Ask, told: Told, now: Instant) -> Option<Outcome> {
         let under = self.search.as_mut().expect("a question belongs to a search");
+        under.search.tell_time(|then| self.once.clock.at(then));
         under.search.told(ask, told, now);
         let Under { search, batches, generations } = self.search.take_if(|under| under.search.is_done())?;
         Some(Outcome { found: search.into_found(), batches, generations })
@@ -123,7 +124,7 @@ mod tests {
     use crate::{
         deliver::{
             ServiceClock,
-            search::{From, MARGIN},
+            search::{From, MARGIN, Page},
         },
         model::{Generation, Now, Span},
     };
@@ -146,5 +147,31 @@ mod tests {
         let margin = i64::try_from(MARGIN.as_nanos()).unwrap();
         let from = From::Time(100 * minute - margin);
         assert_eq!(doubts.next(now), Some(Ask::Iterator { shard: "a".to_owned(), from }));
+    }
+
+    #[test]
+    fn what_arrived_after_a_pause_that_this_machine_did_not_notice_is_read_for() {
+        let (start, minute) = (Instant::now(), 60_000_000_000);
+        let clock = ServiceClock::new(Now { mono: start, wall: 0 });
+        clock.learn(100 * minute, start);
+        let once = ExactlyOnce { settle_wait: Duration::from_secs(5), clock: clock.clone() };
+        let mut doubts = Doubts::new(once, fastrand::Rng::with_seed(1));
+        // The request was under way for an hour, and this machine noticed a second; no answer told.
+        let now = start + Duration::from_secs(1);
+        let id = RecordId { generation: Generation(1), span: Span { start: 0, end: 10 } };
+        doubts.add(BatchId(0), vec![(id, 0)], doubts.time_there(start), now);
+        let list = doubts.next(now).expect("the list of shards");
+        clock.learn(160 * minute, now);
+        doubts.told(&list, Told::Shards { shards: vec!["a".to_owned()], page: None }, now);
+        let iterator = doubts.next(now).expect("an iterator");
+        doubts.told(&iterator, Told::Iterator("0".to_owned()), now);
+        let records = doubts.next(now).expect("records");
+        let others = Page {
+            last: Some("7".to_owned()),
+            next: Some("8".to_owned()),
+            arrived: Some(159 * minute),
+            ..Page::default()
+        };
+        assert!(doubts.told(&records, Told::Records(others), now).is_none(), "what is sought came later than that");
     }
 }

@@ -151,12 +151,6 @@ pub fn of_request(code: Option<&str>, message: &str, status: u16) -> Class {
     class
 }
 
-/// The class of one record's failure inside a request that succeeded.
-#[must_use]
-pub fn of_record(code: &str) -> Class {
-    of_code(code).unwrap_or(Class::Hold)
-}
-
 fn of_status(status: u16) -> Class {
     match status {
         413 => Class::Reject,
@@ -208,7 +202,7 @@ mod tests {
         for (class, codes) in documented {
             for code in codes.split_whitespace() {
                 assert_eq!(of_request(Some(code), "", 400), class, "{code}");
-                assert_eq!(of_record(code), class, "{code}");
+                assert_eq!(of_code(code), Some(class), "{code}");
             }
         }
     }
@@ -240,7 +234,7 @@ mod tests {
             assert_eq!(of_request(None, "", status), class, "{status}");
             assert_eq!(of_request(Some("NewSinceThen"), "", status), class, "{status}");
         }
-        assert_eq!(of_record("NewSinceThen"), Class::Hold);
+        assert_eq!(of_code("NewSinceThen"), None);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::{
         Limits,
         gather::{Gather, Taken},
     },
-    model::{Batch, DeadLetter, FileRef, Mark, Span},
+    model::{Batch, DeadLetter, FileRef, Generation, Mark, Span},
 };
 
 /// A batch that still takes records.
@@ -63,6 +63,14 @@ impl OpenBatch {
         self.dead_bytes += dead.data.len();
         self.dead.push(dead);
         self.opened.get_or_insert(now);
+    }
+
+    /// What is read next of a file is not in this batch; with a key, no line of its slot. No record may seem to hold it.
+    pub fn part(&mut self, file: Generation, key: Option<&str>) {
+        match key {
+            Some(key) => self.gather.part_slot(file, key),
+            None => self.gather.part(file),
+        }
     }
 
     /// Every byte before the mark is in this batch or an earlier one (or is not to be delivered).

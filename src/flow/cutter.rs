@@ -221,6 +221,8 @@ impl Cutter {
             }
             Outcome::OverLimit => {
                 self.counters.over_limit.add(1);
+                // Read again, it might pass.
+                open.part(file.generation, None);
                 return false;
             }
             Outcome::DeadLetter { reason } => {
@@ -251,7 +253,9 @@ impl Cutter {
             None => self.pipeline.key(id, &open.data()[from..]),
         };
         match key {
-            Ok(Some(key)) if self.held.any_of(id.generation) && self.held.holds(id.generation, span, key) => {}
+            Ok(Some(key)) if self.held.any_of(id.generation) && self.held.holds(id.generation, span, key) => {
+                open.part(id.generation, Some(key));
+            }
             Ok(key) => {
                 open.push(file, span, from, key, now.mono);
                 return open.is_over();

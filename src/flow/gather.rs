@@ -145,7 +145,15 @@ impl Gather {
         self.lines.push(Line { to: offset(self.data.len()), record, span, key, key_index });
     }
 
-    /// Something of the file that is read next is not delivered but kept: no record may seem to hold it.
+    /// A line of this key that is read next is in the destination already: no record of its slot may seem to hold it.
+    pub(super) fn part_slot(&mut self, file: Generation, key: &str) {
+        let Some(&file) = self.by_generation.get(&file) else { return };
+        let slot = self.shape.slots.then(|| Slot::of(key.as_bytes()));
+        let latest = self.latest(file, slot);
+        self.latest[latest] = NONE;
+    }
+
+    /// Something of the file that is read next is not delivered, or is already: no record may seem to hold it.
     pub(super) fn part(&mut self, file: Generation) {
         let Some(&file) = self.by_generation.get(&file) else { return };
         let slots = if self.shape.slots { Slot::COUNT } else { 1 };

@@ -359,7 +359,7 @@ impl Machine {
         let finished =
             self.settings.once && self.looked && !self.work.readable && !self.work.look_again && self.hints.is_empty();
         let retired = self.retiring && !self.work.readable && self.work.timer.is_none();
-        self.stopping || retired || (finished && !self.work.doubtful)
+        self.stopping || ((retired || finished) && !self.work.doubtful)
     }
 
     fn is_idle(&self) -> bool {

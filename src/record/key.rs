@@ -67,15 +67,15 @@ impl Options {
         }
     }
 
-    /// Whether a record may get another key when it is read again, for these steps put the time into it.
+    /// Whether a record may get another key when it is read again, for these steps put the time or the file's name into it.
     #[must_use]
-    pub fn changes_with_time(&self, steps: &[Step]) -> bool {
+    pub fn may_change(&self, steps: &[Step]) -> bool {
         let mut changing = BTreeSet::new();
         for step in steps {
             match step {
                 Step::Add(fields) => {
                     for (name, added) in fields {
-                        if added.changes(&changing) {
+                        if added.may_change(&changing) {
                             changing.insert(name.as_str());
                         }
                     }
@@ -95,7 +95,7 @@ impl Options {
         match &self.source {
             Source::RecordHash => !changing.is_empty(),
             Source::Field(name) => changing.contains(name.as_str()),
-            Source::Template(template) => template.has_time() || template.names(&changing),
+            Source::Template(template) => template.may_change() || template.names(&changing),
             Source::Constant(_) => false,
         }
     }

@@ -12,6 +12,7 @@ use super::{
     template::{Add, Added},
 };
 use crate::model::{Generation, Now, RecordId, Span};
+use std::collections::BTreeSet;
 
 /// Where a record came from, for `add`.
 #[derive(Clone, Copy, Debug)]
@@ -135,6 +136,15 @@ impl Step {
             Self::SingleLine(_) | Self::DropIf(_) | Self::KeepIf(_) | Self::Limit(_) | Self::Emit(_) => false,
         }
     }
+
+    /// Whether it may make something else of a record that is read again, at another time or from a file that was moved.
+    fn may_change(&self) -> bool {
+        match self {
+            Self::Add(list) => list.iter().any(|(_, added)| added.may_change(&BTreeSet::new())),
+            Self::Limit(limit) => matches!(limit, Limit::PerSecond(_)),
+            _ => false,
+        }
+    }
 }
 
 /// The chain of a flow. Holds scratch space, so each flow has its own.
@@ -154,6 +164,8 @@ pub struct Pipeline {
     lines: [Vec<u8>; 2],
     /// Takes the place of the steps: what the Java agent does.
     java: Option<java::Chain>,
+    /// Some step may make something else of a record that is read again.
+    may_change: bool,
 }
 
 /// A step, made ready to run.
@@ -176,6 +188,12 @@ impl Pipeline {
         self
     }
 
+    /// Whether a record that is read again gives what it gave, wherever its file was moved to.
+    #[must_use]
+    pub fn repeats(&self) -> bool {
+        !self.may_change && self.java.is_none()
+    }
+
     /// A chain of steps; none at all leaves a record's bytes untouched. `emit` ends the chain: steps after it do nothing.
     #[must_use]
     pub fn new(steps: Vec<Step>) -> Self {
@@ -184,6 +202,7 @@ impl Pipeline {
         let (mut made_fields, mut emit) = (false, None);
         for step in steps {
             let makes_fields = step.makes_fields();
+            chain.may_change |= step.may_change();
             chain.stages.push(match step {
                 Step::Emit(last) => {
                     emit = Some(last);

@@ -35,10 +35,15 @@ impl Template {
         self.0.iter().any(|part| matches!(part, Part::Field(_)))
     }
 
-    /// Whether it says when the record was read.
+    /// Whether it may say something else when the record is read again: the time, the file's name, which a rotation changes,
+    /// and what the instance was asked for. The host is part of what a checkpoint is compared with.
     #[must_use]
-    pub fn has_time(&self) -> bool {
-        self.0.iter().any(|part| matches!(part, Part::Variable(Variable::Now | Variable::NowUnixMs)))
+    pub fn may_change(&self) -> bool {
+        self.variables().any(|variable| match variable {
+            Variable::Now | Variable::NowUnixMs | Variable::FilePath | Variable::FileName => true,
+            Variable::Ec2(_) | Variable::Ec2Tag(_) => true,
+            Variable::Host | Variable::RecordId | Variable::RecordOffset => false,
+        })
     }
 
     /// Whether it names one of these fields.
@@ -107,10 +112,10 @@ impl Added {
         text.into_iter().chain(in_json)
     }
 
-    /// Whether it says when the record was read, or names one of these fields.
+    /// Whether it may be something else when the record is read again, or names one of these fields.
     #[must_use]
-    pub fn changes(&self, fields: &BTreeSet<&str>) -> bool {
-        self.templates().any(|template| template.has_time() || template.names(fields))
+    pub fn may_change(&self, fields: &BTreeSet<&str>) -> bool {
+        self.templates().any(|template| template.may_change() || template.names(fields))
     }
 }
 

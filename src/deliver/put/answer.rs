@@ -47,8 +47,9 @@ pub struct Answer {
     pub shard: Option<String>,
 }
 
-/// The outcome of each record, in the order of the request.
-pub(super) fn reply(answers: Answers, records: usize) -> Reply {
+/// The outcome of each record, in the order of the request. With `exactly_once`, a code that nobody knows says nothing of
+/// whether the record was stored.
+pub(super) fn reply(answers: Answers, records: usize, exactly_once: bool) -> Reply {
     let answers = match answers {
         Answers::All => Vec::new(),
         Answers::Each(answers) if answers.len() == records => answers,
@@ -60,7 +61,11 @@ pub(super) fn reply(answers: Answers, records: usize) -> Reply {
     let mut failed = Vec::new();
     for (position, answer) in (0..).zip(answers) {
         let failure = match answer.code {
-            Some(code) => Failure::new(errors::of_record(&code), code, answer.message.unwrap_or_default()),
+            Some(code) => {
+                let unknown = if exactly_once { Class::Ambiguous } else { Class::Hold };
+                let class = errors::of_code(&code).unwrap_or(unknown);
+                Failure::new(class, code, answer.message.unwrap_or_default())
+            }
             None if answer.accepted => continue,
             None => Failure::new(Class::Ambiguous, "UnreadableReply", "neither a number nor an error"),
         };
@@ -162,11 +167,25 @@ mod tests {
     }
 
     #[test]
+    fn a_code_that_nobody_knows_says_nothing_of_whether_the_record_is_stored() {
+        for (exactly_once, class) in [(false, Class::Hold), (true, Class::Ambiguous)] {
+            let answer = || {
+                let code = Some("NewSinceThen".to_owned());
+                Answer { accepted: false, code, message: None, shard: None }
+            };
+            let Reply::Answered { failed } = reply(Answers::Each(vec![answer()]), 1, exactly_once) else {
+                panic!("an answer")
+            };
+            assert_eq!(failed[0].1.class, class);
+        }
+    }
+
+    #[test]
     fn too_few_answers_and_empty_ones_are_ambiguous() {
-        let Reply::Failed(failure) = reply(Answers::Each(Vec::new()), 1) else { panic!("no answer") };
+        let Reply::Failed(failure) = reply(Answers::Each(Vec::new()), 1, false) else { panic!("no answer") };
         assert_eq!(failure.class, Class::Ambiguous);
         let empty = Answer { accepted: false, code: None, message: None, shard: None };
-        let Reply::Answered { failed } = reply(Answers::Each(vec![empty]), 1) else { panic!("an answer") };
+        let Reply::Answered { failed } = reply(Answers::Each(vec![empty]), 1, false) else { panic!("an answer") };
         assert_eq!(failed[0].1.class, Class::Ambiguous);
     }
 }

@@ -178,7 +178,7 @@ impl<S: Service> Put<S> {
                 if let Answers::Each(each) = &answers {
                     self.service.answered(batch, which, each);
                 }
-                answer::reply(answers, which.len())
+                answer::reply(answers, which.len(), self.service.exactly_once().is_some())
             }
             Err(error) => {
                 let failure = verdict::of(&error, self.asked(S::ACTION, &region));

@@ -196,6 +196,11 @@ impl Search {
         }
     }
 
+    /// The destination's clock, which may be known better by now: what is sought arrived no later than it says.
+    pub fn tell_time(&mut self, there: impl FnOnce(Instant) -> i64) {
+        self.until_there = self.until_there.max(there(self.until));
+    }
+
     /// The next thing to ask now, if any. To be called until it has nothing.
     pub fn next(&mut self, now: Instant) -> Option<Ask> {
         if self.calls >= MOST_CALLS || self.is_done() {

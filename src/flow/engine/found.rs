@@ -11,6 +11,9 @@ use crate::{
     source::fs::Fs,
 };
 
+/// Bytes of a file that several lives of it may have in common: a long header.
+const BEGINNING: u64 = 16 << 10;
+
 impl<F: Fs, S: Storage> Engine<F, S> {
     /// The destination holds these records of the generations, all of which were in doubt, and no others.
     pub fn found(&mut self, generations: &[Generation], landed: Vec<Landed>, now: Now) {
@@ -20,7 +23,10 @@ impl<F: Fs, S: Storage> Engine<F, S> {
         }
         for generation in generations {
             let own = by_generation.remove(generation).unwrap_or_default();
-            if self.changed.contains(generation) && !own.is_empty() {
+            // So near its beginning a file may be another that begins alike.
+            let begins =
+                self.cutter.pipeline.repeats() && self.table.acked(*generation).is_some_and(|at| at < BEGINNING);
+            if (self.changed.contains(generation) || begins) && !own.is_empty() {
                 self.to_compare.push((*generation, own));
             } else {
                 self.cutter.held.add(*generation, &own);
@@ -68,7 +74,7 @@ impl<F: Fs, S: Storage> Engine<F, S> {
         }
         if held.len() < landed.len() {
             let (found, other) = (held.len(), landed.len() - held.len());
-            tracing::warn!(%generation, found, other, "the machine or the configuration is another since these records were sent, and some of them are not what the file would give now; its bytes are sent as they are now");
+            tracing::warn!(%generation, found, other, "some records that were sent are not what the file gives now: it lost bytes, or the configuration is another; its bytes are sent as they are now");
         }
         Some(held)
     }

@@ -32,7 +32,9 @@ impl<F: Fs, S: Storage> Engine<F, S> {
             }
             Read::Landed { chunk, to, tail } => {
                 let mark = Mark { generation: chunk.generation, end: to, tail };
-                self.machine.open_batch().mark(mark, now.mono);
+                let open = self.machine.open_batch();
+                open.part(chunk.generation, None);
+                open.mark(mark, now.mono);
                 let header_left = chunk.header_left;
                 let consumed = Consumed { to, tail, left: 0, lines: false, header_left, long_line: false };
                 self.table.consumed(key, &chunk, consumed, now.mono);

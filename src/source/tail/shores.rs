@@ -14,6 +14,8 @@ use crate::{
 pub(super) struct Shores {
     /// All of these bytes is held. Rising, apart from each other.
     held: VecDeque<Span>,
+    /// The records that hold them, rising.
+    whole: Vec<Span>,
     /// Ends of records that hold some of the bytes before them. Rising.
     ends: VecDeque<u64>,
 }
@@ -30,14 +32,14 @@ impl Shores {
         spans.sort_unstable_by_key(|span| span.start);
         ends.sort_unstable();
         ends.dedup();
-        let mut held: VecDeque<Span> = VecDeque::new();
-        for span in spans {
-            match held.back_mut().filter(|last| span.start <= last.end) {
-                Some(last) => last.end = last.end.max(span.end),
-                None => held.push_back(span),
-            }
-        }
-        Self { held, ends: ends.into() }
+        Self { held: joined(&spans), whole: spans, ends: ends.into() }
+    }
+
+    /// The file ends at `size`: what reaches beyond that is not held any more.
+    fn shorten(&mut self, size: u64) {
+        self.whole.retain(|span| span.end <= size);
+        self.held = joined(&self.whole);
+        self.ends.truncate(self.ends.partition_point(|end| *end <= size));
     }
 
     /// The next place behind `offset` at which reading stops.
@@ -64,6 +66,18 @@ impl Shores {
     }
 }
 
+/// Where spans that touch are one. Both are rising.
+fn joined(spans: &[Span]) -> VecDeque<Span> {
+    let mut held: VecDeque<Span> = VecDeque::new();
+    for span in spans {
+        match held.back_mut().filter(|last| span.start <= last.end) {
+            Some(last) => last.end = last.end.max(span.end),
+            None => held.push_back(*span),
+        }
+    }
+    held
+}
+
 impl<F: Fs> Table<F> {
     /// The destination holds these records of a generation and no others: from now on it is read.
     pub fn found(&mut self, generation: Generation, landed: &[Landed]) {
@@ -78,9 +92,17 @@ impl<F: Fs> Table<F> {
         }
     }
 
-    /// Whether of some file it is not known yet what the destination holds.
+    /// Whether of some file that is to be read it is not known yet what the destination holds.
     pub fn has_doubts(&self) -> bool {
-        self.doubtful.iter().any(|key| self.entry(*key).lost.is_none() || self.entry(*key).handle.is_some())
+        self.doubtful.iter().map(|key| self.entry(*key)).any(|e| match e.lost {
+            Some(_) => e.handle.is_some(),
+            None => !e.parked && !e.refused && !self.orphans_only,
+        })
+    }
+
+    /// Up to where a generation is delivered, if it is known.
+    pub fn acked(&self, generation: Generation) -> Option<u64> {
+        self.by_generation.get(&generation).map(|key| self.entry(*key).acked)
     }
 
     /// Whether the destination holds, or may hold, more of a generation than what is acked.
@@ -94,7 +116,7 @@ impl<F: Fs> Table<F> {
     pub(super) fn open_doubtful(&mut self, now: Instant) {
         for key in self.doubtful.clone() {
             let is_open = self.entry(key).handle.is_some();
-            if (!is_open && self.open.len() >= self.most_open.get()) || !self.try_open(key) {
+            if (!is_open && self.open.len() >= self.most_open.get()) || !self.try_open(key, now) {
                 continue;
             }
             if (!is_open || self.entry(key).verify)
@@ -109,12 +131,20 @@ impl<F: Fs> Table<F> {
     }
 
     /// Opens a file if its name leads to it. What stands there may be another one by now, or nothing: a look finds that out.
-    fn try_open(&mut self, key: Key) -> bool {
+    fn try_open(&mut self, key: Key, now: Instant) -> bool {
         let e = self.entry(key);
         if e.handle.is_some() || e.parked || e.lost.is_some() {
             return e.handle.is_some();
         }
         let opened = self.fs.open(&e.path).and_then(|file| file.stat().map(|stat| (file, stat)));
+        if let Err(error) = &opened
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            if !e.refused {
+                self.refuse(key, error, now);
+            }
+            return false;
+        }
         let Some((file, _)) = opened.ok().filter(|(_, stat)| stat.id == e.id) else { return false };
         let e = self.entry_mut(key);
         e.handle = Some(Handle::new(file, e.codec));
@@ -132,7 +162,7 @@ impl<F: Fs> Table<F> {
         now: Instant,
     ) -> Option<(Key, usize)> {
         let key = self.by_generation.get(&generation).copied()?;
-        if !self.try_open(key) {
+        if !self.try_open(key, now) {
             return None;
         }
         if !self.is_itself(key, buf)? {
@@ -173,11 +203,12 @@ impl<F: Fs> Table<F> {
                 self.refuse(key, &error, now);
                 Read::Nothing
             }
-            Ok(_) => {
-                // The file lost bytes that were sent: it is not what it was, and is judged by what it holds now.
+            Ok((got, _)) => {
+                // Bytes that were sent are gone: a copy was made before they were written, or the file was cut off.
                 let e = self.entry_mut(key);
                 tracing::warn!(path = %e.path.display(), offset = e.read, held = to, "file is shorter than what was sent of it");
-                e.shores = Shores::default();
+                e.shores.shorten(to - before + got as u64);
+                e.shores.pass(e.read);
                 self.queue(key);
                 Read::Nothing
             }
@@ -214,5 +245,14 @@ mod tests {
         );
         shores.pass(40);
         assert_eq!((shores.held.len(), shores.next(0)), (0, Some(50)));
+    }
+
+    #[test]
+    fn where_a_file_ends_early_the_records_that_it_has_whole_are_held_all_the_same() {
+        let mut shores = shores(&[(0, 10, None), (10, 20, None), (20, 30, None), (40, 50, None), (5, 25, Some(1))]);
+        assert_eq!(shores.end_of(0), Some(30));
+        shores.shorten(24);
+        assert_eq!([0, 19, 20, 45].map(|offset| shores.end_of(offset)), [Some(20), Some(20), None, None]);
+        assert_eq!((shores.next(0), shores.next(5)), (Some(5), None));
     }
 }

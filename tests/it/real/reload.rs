@@ -388,3 +388,30 @@ fn once_ignores_it() {
     assert!(agent.wait(SOON).success());
     kinesis.see(|l| assert_all_once(&l.data(), "a", 100, 0));
 }
+
+#[test]
+fn a_deleted_file_of_which_it_is_not_known_what_arrived_is_read_to_its_end_before_its_flow_makes_way() {
+    let (site, kinesis) = (Site::new(), Kinesis::start());
+    let flow =
+        |wait: u32| Flow::new("a", &kinesis).with(&format!("delivery: {{ exactly_once: {{ settle_wait: {wait}s }} }}"));
+    configure(&site, "", &[flow(4)]);
+    let mut writer = Writer::new(&site.log("a.log"), "a");
+    writer.lines(1_000);
+    kinesis.set(Fault::Slow(Duration::from_mins(1)));
+    let agent = Agent::run(&site);
+    expect("all lines to be taken", SOON, || kinesis.count() == 1_000);
+    agent.kill();
+    kinesis.set(Fault::Pass);
+    writer.lines(1_000);
+    let service = Service::start(&site);
+    assert!(service.agent.says(&["looking in the stream for what it may"], SOON));
+    // Kept open by now, for it may be deleted.
+    let is_open = || service.agent.holds(&site.log("a.log"));
+    expect("the file to be open", SOON, is_open);
+    fs::remove_file(site.log("a.log")).expect("a log can be deleted");
+    configure(&site, "", &[flow(5)]);
+    service.agent.signal(Signal::HUP);
+    assert!(service.agent.says(&["the new configuration is in force"], SOON));
+    check(&kinesis, "a", &writer);
+    service.agent.stop();
+}

@@ -52,6 +52,38 @@ fn a_shard_at_a_tenth_of_the_rate_slows_its_own_records_alone() {
 }
 
 #[test]
+fn flows_into_one_stream_share_a_busy_shard_equally() {
+    let (site, kinesis) = (Site::new(), Kinesis::start());
+    kinesis.limit(1, 60);
+    let flow = |name: &str| {
+        let (paths, url) = (site.log(&format!("{name}.log")), kinesis.url());
+        format!(
+            "  - name: {name}\n    source: {{ paths: \"{}\", start_at: beginning }}\n    \
+             destination: {{ kinesis: {{ stream: logs, endpoint_url: \"{url}\" }} }}\n",
+            paths.display()
+        )
+    };
+    let head = format!("state_dir: {}\naws: {{ region: eu-west-1 }}\nflows:\n", site.state_dir().display());
+    site.configure_raw(&format!("{head}{}{}", flow("a"), flow("b")));
+    let pace = Pace { burst: 8, every: Duration::from_millis(10), rotate_after: u64::MAX, rotation: Rotation::Rename };
+    let loads = ["a", "b"].map(|name| Load::start(Writer::new(&site.log(&format!("{name}.log")), name), pace));
+    let agent = Agent::run(&site);
+    pause(Duration::from_secs(12));
+    let (busy, offered, refused) = kinesis.see(|l| {
+        let of = |name: &str| l.accepted.iter().filter(|a| a.shard == 1 && a.data.starts_with(name.as_bytes())).count();
+        ((of("a"), of("b")), l.attempts, l.refused)
+    });
+    let writers = loads.map(Load::stop);
+    kinesis.limit(1, 1_000_000);
+    let written = writers.iter().map(Writer::written).sum::<u64>();
+    expect("every line", SOON * 2, || kinesis.count() as u64 == written);
+    agent.stop();
+    let (least, most) = (busy.0.min(busy.1), busy.0.max(busy.1));
+    assert!(most * 10 <= least * 14, "{busy:?} of the busy shard");
+    assert!(refused * 100 < offered * 5, "{refused} of {offered} were offered in vain");
+}
+
+#[test]
 fn a_rate_is_kept() {
     for (rate, records) in [("{ records: 500 }", 500), ("{ bytes: 100KiB }", 900)] {
         let (site, kinesis) = (Site::new(), Kinesis::start());

@@ -372,6 +372,10 @@ impl World {
         if self.shape.slots && batch.keys(index).any(|key| Some(slot_of(key)) != record.slot) {
             return Err(format!("a record of several slots: {record:?}"));
         }
+        let whole = u64::try_from(batch.record(index).len()).unwrap();
+        if !self.shape.slots && record.count > 1 && whole < id.span.len() {
+            return Err(format!("{id} has only {whole} bytes of its span"));
+        }
         let slot = record.slot.filter(|_| record.count > 1);
         let landed = Landed { id, slot, hash: content_hash(batch.record(index)) };
         let arrived = self.sim.state().now - ago;

@@ -7,7 +7,7 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{Read as _, Seek as _},
     os::unix::process::{CommandExt as _, ExitStatusExt as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
     time::Duration,
 };
@@ -91,6 +91,12 @@ impl Agent {
             Some((name.trim().to_owned(), number(entry)?))
         });
         threads.collect()
+    }
+
+    /// Whether it has this file open.
+    pub(crate) fn holds(&self, file: &Path) -> bool {
+        let folder = fs::read_dir(format!("/proc/{}/fd", self.child.id())).into_iter().flatten().flatten();
+        folder.filter_map(|entry| fs::read_link(entry.path()).ok()).any(|open| open == file)
     }
 
     /// Bytes of memory it holds now.
