@@ -38,6 +38,9 @@ use crate::{
 /// Batches that may wait behind those under way, so that a free slot never waits for the disk.
 const QUEUED_BATCHES: usize = 4;
 
+/// A header of columns, or what a program says of itself at its start: see `Parts::alike`.
+const ALIKE: u64 = 16 << 10;
+
 /// What flows know of the machine they run on.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Host {
@@ -232,6 +235,7 @@ fn parts(
         pipeline: options.pipeline,
         settings,
         chunk: CHUNK,
+        alike: ALIKE,
         max_record_bytes: options.destination.max_record_bytes(),
         ec2: around.host.ec2,
         host: around.host.name,

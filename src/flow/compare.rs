@@ -22,7 +22,7 @@ pub(super) struct Cluster {
     pub(super) records: Vec<Landed>,
 }
 
-/// Bytes of a cluster beyond which nothing is compared: more than any request holds.
+/// Bytes of a cluster beyond which nothing is compared: more than any request holds, unless most lines are filtered out.
 pub(super) const MOST: u64 = 64 << 20;
 
 /// Records by where they lie, those that overlap together.

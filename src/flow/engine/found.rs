@@ -11,9 +11,6 @@ use crate::{
     source::fs::Fs,
 };
 
-/// Bytes of a file that several lives of it may have in common: a long header.
-const BEGINNING: u64 = 16 << 10;
-
 impl<F: Fs, S: Storage> Engine<F, S> {
     /// The destination holds these records of the generations, all of which were in doubt, and no others.
     pub fn found(&mut self, generations: &[Generation], landed: Vec<Landed>, now: Now) {
@@ -23,10 +20,8 @@ impl<F: Fs, S: Storage> Engine<F, S> {
         }
         for generation in generations {
             let own = by_generation.remove(generation).unwrap_or_default();
-            // So near its beginning a file may be another that begins alike.
-            let begins =
-                self.cutter.pipeline.repeats() && self.table.acked(*generation).is_some_and(|at| at < BEGINNING);
-            if (self.changed.contains(generation) || begins) && !own.is_empty() {
+            let alike = self.table.acked(*generation).is_some_and(|acked| acked < self.alike);
+            if (self.changed.contains(generation) || alike) && !own.is_empty() {
                 self.to_compare.push((*generation, own));
             } else {
                 self.cutter.held.add(*generation, &own);
@@ -56,13 +51,9 @@ impl<F: Fs, S: Storage> Engine<F, S> {
         let (mut held, mut buf, mut cutter) = (Vec::new(), Vec::new(), None);
         for cluster in compare::clusters(landed) {
             let span = cluster.span;
-            let Some(bytes) = usize::try_from(span.len()).ok().filter(|_| span.len() <= compare::MOST) else {
-                continue;
-            };
+            let bytes = usize::try_from(span.len().min(compare::MOST)).expect("some MiB");
+            // The file may end earlier by now: what it lost may overlap what it holds.
             let (key, got) = self.table.bytes_of(generation, span.start, bytes, &mut buf, now.mono)?;
-            if got < bytes {
-                continue;
-            }
             if self.cutter.lacks_header(generation) {
                 let mut first = Vec::new();
                 let end_of_file = self.table.head(key, &mut first, HEAD)?;
@@ -70,7 +61,7 @@ impl<F: Fs, S: Storage> Engine<F, S> {
             }
             let file = self.table.file_ref(key);
             let cutter = cutter.get_or_insert_with(|| self.cutter.for_comparison());
-            held.extend(cutter.compare(&cluster, &file, &buf[..bytes], self.shape, now));
+            held.extend(cutter.compare(&cluster, &file, &buf[..got], self.shape, now));
         }
         if held.len() < landed.len() {
             let (found, other) = (held.len(), landed.len() - held.len());

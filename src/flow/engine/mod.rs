@@ -63,6 +63,9 @@ pub struct Parts<F, S> {
     pub settings: Settings,
     /// Bytes of a file that are read in one turn.
     pub chunk: usize,
+    /// Bytes that files may begin with and have in common, such as a long header: where no more is delivered of a file than
+    /// that, what the destination holds is compared with it.
+    pub alike: u64,
     /// Most bytes of one record's data.
     pub max_record_bytes: usize,
     pub host: String,
@@ -85,6 +88,8 @@ pub struct Engine<F: Fs, S> {
     changed: HashSet<Generation>,
     /// Found in the destination, and not compared with the file yet.
     to_compare: Vec<(Generation, Vec<Landed>)>,
+    /// See [`Parts::alike`]; none where a record that is read again may give another.
+    alike: u64,
     shape: Shape,
     persist_failed: bool,
 }
@@ -112,6 +117,7 @@ impl<F: Fs, S: Storage> Engine<F, S> {
             clock: parts.clock,
             changed,
             to_compare: Vec::new(),
+            alike: if parts.pipeline.repeats() { parts.alike } else { 0 },
             shape,
             machine: Machine::new(parts.settings, now),
             cutter: Cutter {

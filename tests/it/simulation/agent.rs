@@ -119,6 +119,7 @@ impl World {
                 hints: self.random.bool(),
             },
             chunk: CHUNK,
+            alike: 64,
             max_record_bytes: 1 << 20,
             host: "sim".to_owned(),
             ec2: headwater::record::ec2::Shared::default(),

@@ -12,7 +12,11 @@ use headwater::checkpoint::storage::Storage;
 pub struct Bytes {
     pub all: Option<Vec<u8>>,
     pub synced: usize,
+    /// A sync that nobody waited for: it is done by the next one, or not.
+    pub begun: usize,
     pub fails: bool,
+    /// Planted bug: no sync is waited for.
+    pub never_waits: bool,
     /// Planted bug: nothing is synced but what is written anew as a whole.
     pub sync_does_nothing: bool,
 }
@@ -24,7 +28,11 @@ impl Store {
     /// Power is cut: of what was not synced, some of the beginning is left.
     pub fn cut_power(&self, random: &mut fastrand::Rng) {
         let mut bytes = self.0.lock().unwrap();
+        if random.bool() {
+            bytes.synced = bytes.synced.max(bytes.begun);
+        }
         let synced = bytes.synced;
+        bytes.begun = 0;
         if let Some(all) = &mut bytes.all {
             let keep = random.usize(synced..=all.len());
             all.truncate(keep);
@@ -41,6 +49,7 @@ impl Store {
         }
         let all = lines.concat();
         bytes.synced = bytes.synced.min(all.len());
+        bytes.begun = bytes.begun.min(all.len());
         bytes.all = Some(all);
     }
 
@@ -66,13 +75,18 @@ impl Storage for Store {
         Ok(())
     }
 
-    fn sync(&mut self, _wait: bool) -> io::Result<()> {
+    fn sync(&mut self, wait: bool) -> io::Result<()> {
         let mut bytes = self.0.lock().unwrap();
         if bytes.fails {
             return Err(io::Error::other("simulated fsync error"));
         }
-        if !bytes.sync_does_nothing {
-            bytes.synced = bytes.all.as_ref().map_or(0, Vec::len);
+        if bytes.sync_does_nothing {
+            return Ok(());
+        }
+        let all = bytes.all.as_ref().map_or(0, Vec::len);
+        (bytes.synced, bytes.begun) = (bytes.synced.max(bytes.begun), all);
+        if wait && !bytes.never_waits {
+            bytes.synced = all;
         }
         Ok(())
     }
@@ -82,7 +96,7 @@ impl Storage for Store {
         if bytes.fails {
             return Err(io::ErrorKind::StorageFull.into());
         }
-        (bytes.all, bytes.synced) = (Some(new.to_vec()), new.len());
+        (bytes.all, bytes.synced, bytes.begun) = (Some(new.to_vec()), new.len(), new.len());
         Ok(())
     }
 

@@ -1,4 +1,4 @@
-//! A stream in memory: shards that split, records by arrival, answers to those who read it back. And requests that are
+//! A stream in memory: shards that split and merge, records by arrival, answers to those who read it back. And requests that are
 //! taken later than anybody waits for their answers.
 
 use std::{sync::Arc, time::Duration};
@@ -61,13 +61,17 @@ impl Stream {
         self.shards[shard].records.push(Held { arrived, landed });
     }
 
-    /// A shard splits, unless there are many already.
+    /// A shard splits, or two become one, unless there are many already.
     pub fn reshard(&mut self) {
-        if self.shards.len() < 12 {
-            let shard = self.an_open_one();
-            self.shards[shard].closed = true;
-            self.shards.extend([0, 1].map(|_| Shard { is_child: true, ..Shard::default() }));
+        if self.shards.len() >= 12 {
+            return;
         }
+        let (one, other) = (self.an_open_one(), self.an_open_one());
+        let merge = one != other && self.random.bool();
+        self.shards[one].closed = true;
+        self.shards[other].closed |= merge;
+        let children = if merge { 1 } else { 2 };
+        self.shards.extend((0..children).map(|_| Shard { is_child: true, ..Shard::default() }));
     }
 
     /// One answer; with `faults` some questions are refused, and some iterators forgotten.

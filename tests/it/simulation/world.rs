@@ -41,6 +41,7 @@ pub enum Planted {
     // Of exactly-once alone.
     ReserveAfterSend,
     WindowNotSynced,
+    WindowNotWaitedFor,
     ReadBackFromTheWrongTime,
     ChildrenNotRead,
     SlotIgnored,
@@ -133,6 +134,7 @@ impl World {
         }
         let store = Store::default();
         store.0.lock().unwrap().sync_does_nothing = planted == Planted::WindowNotSynced;
+        store.0.lock().unwrap().never_waits = planted == Planted::WindowNotWaitedFor;
         let writers = LOGS.map(|name| Writer { inode: sim.state().create(name), torn: None }).into_iter().collect();
         let mut world = Self {
             sim,
