@@ -58,7 +58,7 @@ pub enum StartError {
     #[error("{path}: {why}; aws.ca_bundle and AWS_CA_BUNDLE name a PEM file with certificates", path = .path.display())]
     CaBundle { path: PathBuf, why: String },
     #[error(
-        "the stream {stream} may not be read: {why}; to deliver exactly once, allow {actions} on it, besides kinesis:PutRecords, or write `delivery: at_least_once`"
+        "the stream {stream} may not be read: {why}; to deliver exactly once, allow on it, besides kinesis:PutRecords, {actions}; or write `delivery: at_least_once`"
     )]
     MayNotRead { stream: String, why: String, actions: String },
 }

@@ -39,10 +39,10 @@ impl Failure {
 }
 
 impl Failure {
-    /// Whether the service says that a permission is missing.
+    /// Whether the service says that a permission is missing, for the stream or for the key it is encrypted with.
     #[must_use]
     pub fn is_denied(&self) -> bool {
-        matches!(self.code.as_str(), "AccessDeniedException" | "AccessDenied")
+        matches!(self.code.as_str(), "AccessDeniedException" | "AccessDenied" | "KMSAccessDeniedException")
     }
 }
 

@@ -47,7 +47,8 @@ pub(super) async fn check(sink: &KinesisSink) -> Result<(), StartError> {
     match try_each(sink).await {
         Err(failure) if failure.is_denied() => {
             let [actions @ .., last] = ACTIONS;
-            let actions = format!("{} and {last}", actions.join(", "));
+            let key = if failure.code.starts_with("KMS") { ", and kms:Decrypt on the stream's key" } else { "" };
+            let actions = format!("{} and {last}{key}", actions.join(", "));
             Err(StartError::MayNotRead {
                 stream: sink.service().stream().to_owned(),
                 why: failure.to_string(),

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use super::{Ask, BYTES_PER_SECOND, CALL_EVERY, Failure, From, PAGE, Page};
 use crate::deliver::{backoff, errors::Class};
 
-/// Records of the first answer. One with more than is read in a second keeps all other readers of the shard waiting.
-const FIRST: u32 = 100;
+/// Records of the first answer: 1 MiB of joined ones. More than is read in a second keeps other readers of the shard waiting.
+const FIRST: u32 = 20;
 /// From one answer to the next at most this much more, for sizes differ.
 const GROWTH: u32 = 10;
 /// Records of one answer at most, as the service has it.

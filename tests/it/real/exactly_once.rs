@@ -343,12 +343,14 @@ fn without_the_permission_to_read_it_does_not_start_and_says_which() {
     let (site, kinesis) = (Site::new(), Kinesis::start());
     site.configure(&yaml(&kinesis, ""));
     Writer::new(&site.log("app.log"), "p").lines(10);
-    for denied in ["ListShards", "GetShardIterator", "GetRecords"] {
-        kinesis.reading(move |operation, _| if operation == denied { Read::DENIED } else { Read::Pass });
+    let denied = ["ListShards", "GetShardIterator", "GetRecords"].map(|operation| (operation, Read::DENIED, "Access"));
+    for (denied, read, words) in denied.into_iter().chain([("GetRecords", Read::KEY_DENIED, "kms:Decrypt")]) {
+        kinesis.reading(move |operation, _| if operation == denied { read.clone() } else { Read::Pass });
         let ended = output(command(&site, &["run"]));
         let log = String::from_utf8_lossy(&ended.stderr).into_owned();
         assert_eq!(ended.status.code(), Some(78), "{log}");
         assert!(log.contains("kinesis:ListShards, kinesis:GetShardIterator and kinesis:GetRecords"), "{log}");
+        assert!(log.contains(words), "{log}");
     }
     assert_eq!(kinesis.count(), 0);
 }

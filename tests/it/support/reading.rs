@@ -44,6 +44,8 @@ impl Read {
     pub(crate) const EXPIRED: Self = Self::Refuse(400, "ExpiredIteratorException", "Iterator expired.");
     pub(crate) const DENIED: Self =
         Self::Refuse(400, "AccessDeniedException", "User is not authorized to perform: kinesis:GetRecords");
+    pub(crate) const KEY_DENIED: Self =
+        Self::Refuse(400, "KMSAccessDeniedException", "User is not authorized to decrypt with the key of the stream.");
     pub(crate) const KMS: Self = Self::Refuse(400, "KMSDisabledException", "The key of the stream is disabled.");
     pub(crate) const GONE: Self =
         Self::Refuse(400, "ResourceNotFoundException", "Stream logs under account 111122223333 not found.");
