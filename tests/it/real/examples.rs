@@ -142,3 +142,29 @@ fn every_example_is_run_and_delivers_what_it_says() {
     }
     assert!(texts.is_empty(), "examples without a case: {:?}", texts.keys());
 }
+
+#[test]
+fn the_sql_that_takes_repeats_out_does() {
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/DEDUPLICATION.md"));
+    let text = text.expect("the document is there");
+    let blocks: Vec<&str> = text.split("```sql\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    let [view, fill] = blocks[..] else { panic!("{} pieces of SQL", blocks.len()) };
+    let base = rusqlite::Connection::open_in_memory().expect("a data base in memory");
+    let run = |sql: &str| base.execute_batch(sql).unwrap_or_else(|error| panic!("{error}: {sql}"));
+    run("CREATE TABLE lines (id TEXT, line TEXT, arrived INT); CREATE TABLE clean (id TEXT, line TEXT);");
+    run(view);
+    for (round, rows) in ["('a', 'one', 1), ('b', 'two', 2), ('a', 'one', 3)", "('b', 'two', 4), ('c', 'three', 5)"]
+        .into_iter()
+        .enumerate()
+    {
+        run(&format!("INSERT INTO lines VALUES {rows}"));
+        run(fill);
+        let count = |table: &str| {
+            base.query_row(&format!("SELECT COUNT(*), COUNT(DISTINCT id) FROM {table}"), [], |row| {
+                Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?))
+            })
+        };
+        let lines = 2 + i64::try_from(round).expect("few");
+        assert_eq!((count("clean"), count("lines_once")), (Ok((lines, lines)), Ok((lines, lines))));
+    }
+}

@@ -13,6 +13,7 @@ use crate::support::{
     cloudwatch::{CloudWatch, Mood},
     expect,
     faults::{Fault, Kinesis},
+    ledger::Accepted,
     long,
     moto::{Metric, Moto},
     site::{Site, Yaml},
@@ -158,5 +159,26 @@ fn each_flow_says_its_sums_at_the_stop() {
         "files=1".to_owned(),
     ] {
         assert!(line.contains(&field), "no {field} in {line}");
+    }
+}
+
+#[test]
+fn what_is_billed_is_counted_by_the_records_of_the_stream() {
+    for (shape, records) in [("", 200), (", aggregate: true", 1)] {
+        let (site, kinesis) = (Site::new(), Kinesis::start());
+        let yaml = Yaml::new("app.log", &kinesis.url());
+        site.configure(&yaml.destination(&format!("kinesis: {{ stream: logs{shape} }}")));
+        Writer::new(&site.log("app.log"), "u").lines(200);
+        let agent = Agent::run(&site);
+        expect("the lines", SOON, || kinesis.count() == records);
+        agent.stop();
+        let size = |a: &Accepted| (a.data.len() + a.partition_key.len()) as u64;
+        let sum = |unit: u64| kinesis.see(|l| l.accepted.iter().map(|a| size(a).div_ceil(unit)).sum::<u64>());
+        // 25 KiB are a unit of payload, and on demand each record is rounded up to 1 KiB.
+        let (units, rounded) = (sum(25 << 10), sum(1 << 10) << 10);
+        let log = std::fs::read_to_string(site.path("agent.log")).expect("the log is text");
+        let line = log.lines().find(|l| l.contains("flow stopped")).unwrap_or_else(|| panic!("{log}"));
+        assert!(line.contains(&format!(" put_units={units} rounded_bytes={rounded} ")), "{units} {rounded}: {line}");
+        assert!(line.contains(" sent_records=200 "), "{line}");
     }
 }
