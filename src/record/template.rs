@@ -39,11 +39,8 @@ impl Template {
     /// and what the instance was asked for. The host is part of what a checkpoint is compared with.
     #[must_use]
     pub fn may_change(&self) -> bool {
-        self.variables().any(|variable| match variable {
-            Variable::Now | Variable::NowUnixMs | Variable::FilePath | Variable::FileName => true,
-            Variable::Ec2(_) | Variable::Ec2Tag(_) => true,
-            Variable::Host | Variable::RecordId | Variable::RecordOffset => false,
-        })
+        let stays = |v: &Variable| matches!(v, Variable::Host | Variable::RecordId | Variable::RecordOffset);
+        !self.variables().all(stays)
     }
 
     /// Whether it names one of these fields.

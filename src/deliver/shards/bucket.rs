@@ -154,7 +154,7 @@ mod tests {
                 }
                 Some(again) => offer.due = again - start,
             }
-            passed += bucket.part * (now - before).as_secs_f64();
+            passed += bucket.part * now.saturating_sub(before).as_secs_f64();
             before = now;
         }
         (offers, passed)
@@ -169,7 +169,8 @@ mod tests {
             times in 0..12u32,
         ) {
             let (offers, passed) = run(&sizes, times, 120);
-            let (members, largest) = (offers.len() as f64, f64::from(*sizes.iter().flatten().max().unwrap()));
+            let members = f64::from(u32::try_from(offers.len()).unwrap());
+            let largest = f64::from(*sizes.iter().flatten().max().unwrap());
             for offer in &offers {
                 // Its part, and what may be saved up: a burst, or its largest record.
                 let part = passed / members;

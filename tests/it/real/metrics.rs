@@ -172,8 +172,8 @@ fn what_is_billed_is_counted_by_the_records_of_the_stream() {
         let agent = Agent::run(&site);
         expect("the lines", SOON, || kinesis.count() == records);
         agent.stop();
-        let size = |a: &Accepted| (a.data.len() + a.partition_key.len()) as u64;
-        let sum = |unit: u64| kinesis.see(|l| l.accepted.iter().map(|a| size(a).div_ceil(unit)).sum::<u64>());
+        let length = |a: &Accepted| (a.data.len() + a.partition_key.len()) as u64;
+        let sum = |unit: u64| kinesis.see(|l| l.accepted.iter().map(|a| length(a).div_ceil(unit)).sum::<u64>());
         // 25 KiB are a unit of payload, and on demand each record is rounded up to 1 KiB.
         let (units, rounded) = (sum(25 << 10), sum(1 << 10) << 10);
         let log = std::fs::read_to_string(site.path("agent.log")).expect("the log is text");
