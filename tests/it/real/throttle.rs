@@ -68,7 +68,7 @@ fn flows_into_one_stream_share_a_busy_shard_equally() {
     let pace = Pace { burst: 8, every: Duration::from_millis(10), rotate_after: u64::MAX, rotation: Rotation::Rename };
     let loads = ["a", "b"].map(|name| Load::start(Writer::new(&site.log(&format!("{name}.log")), name), pace));
     let agent = Agent::run(&site);
-    pause(Duration::from_secs(12));
+    pause(Duration::from_secs(20));
     let (busy, offered, refused) = kinesis.see(|l| {
         let of = |name: &str| l.accepted.iter().filter(|a| a.shard == 1 && a.data.starts_with(name.as_bytes())).count();
         ((of("a"), of("b")), l.attempts, l.refused)
