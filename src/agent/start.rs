@@ -151,6 +151,7 @@ fn epoch(options: &flow::Options, host: &str) -> u64 {
     let told = std::env::var(BOOT_ID).ok().filter(|id| !id.is_empty()).map(String::into_bytes);
     let boot = told.or_else(|| std::fs::read("/proc/sys/kernel/random/boot_id").ok());
     let boot = boot.map_or_else(|| fastrand::u64(..), |id| content_hash(&id));
+    let host = if options.names_host { host } else { "" };
     content_hash(&[&boot.to_le_bytes(), &options.digest.to_le_bytes(), host.as_bytes()].concat())
 }
 

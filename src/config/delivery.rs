@@ -121,6 +121,18 @@ mod tests {
     }
 
     #[test]
+    fn whether_another_host_gives_other_records_is_known() {
+        let names = |steps: &str, key: &str| {
+            let destination = format!("kinesis: {{ stream: a, partition_key: {key} }}");
+            read("exactly_once", &destination, &format!(" }}\n    process: [{{ parse: json }}{steps}]")).unwrap().flows
+                [0]
+            .names_host
+        };
+        assert!(!names("", "random"));
+        assert!(names(", { add: { h: 'on ${host}' } }", "random") && names("", "{ template: '${host}-${fields.a}' }"));
+    }
+
+    #[test]
     fn what_changes_with_time_and_is_no_key_is_no_hindrance() {
         let key = |key: &str| format!("kinesis: {{ stream: a, aggregate: true, partition_key: {key} }}");
         let steps =

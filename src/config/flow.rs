@@ -53,8 +53,10 @@ fn options_of(r: &mut Reader<'_>, map: &Map<'_>, name: String, aws: &Aws) -> Opt
         delivery::check(r, &written, delivery, destination, &framing, changing_keys);
     }
     let pipeline = Pipeline::new(steps).with_key(key.flatten());
-    let (digest, written) = (digest(map), written(map));
-    Some(Options { name, source, framing, pipeline, destination: destination?, limits, delivery, digest, written })
+    let (decides, written) = (decides(map), written(map));
+    let (digest, names_host) = (content_hash(decides.as_bytes()), decides.contains("${host"));
+    let destination = destination?;
+    Some(Options { name, source, framing, pipeline, destination, limits, delivery, digest, names_host, written })
 }
 
 fn name(text: &str) -> Result<String, String> {
@@ -65,13 +67,13 @@ fn name(text: &str) -> Result<String, String> {
     Err("is no name of a flow; it has 1 to 128 characters, none of them a control character".to_owned())
 }
 
-/// Of all that decides what becomes of a line, as it is written.
-fn digest(flow: &Map<'_>) -> u64 {
+/// All that decides what becomes of a line, as it is written.
+fn decides(flow: &Map<'_>) -> String {
     let mut text = String::new();
     for value in ["source", "process", "destination"].into_iter().filter_map(|key| flow.get(key)) {
         value.node.write(&mut text);
     }
-    content_hash(text.as_bytes())
+    text
 }
 
 /// Tells all that is written of a flow from anything else.

@@ -18,6 +18,8 @@ pub struct OpenBatch {
     limits: Limits,
     /// Records are joined, so that the next one need not be one more.
     joins: bool,
+    /// Records are known by their spans.
+    ids: bool,
     gather: Gather,
     dead: Vec<DeadLetter>,
     dead_bytes: usize,
@@ -38,6 +40,7 @@ impl OpenBatch {
         Self {
             limits,
             joins: shape.aggregate.is_some(),
+            ids: shape.ids,
             gather: Gather::new(shape),
             dead: Vec::new(),
             dead_bytes: 0,
@@ -65,8 +68,12 @@ impl OpenBatch {
         self.opened.get_or_insert(now);
     }
 
-    /// What is read next of a file is not in this batch; with a key, no line of its slot. No record may seem to hold it.
+    /// What is read next of a file is not in this batch; with a key, no line of its slot. Where records are known by their
+    /// spans, none may seem to hold it.
     pub fn part(&mut self, file: Generation, key: Option<&str>) {
+        if !self.ids {
+            return;
+        }
         match key {
             Some(key) => self.gather.part_slot(file, key),
             None => self.gather.part(file),
@@ -151,6 +158,22 @@ mod tests {
 
     fn limits(batch_records: usize, batch_bytes: usize) -> Limits {
         Limits { batch_records, batch_bytes, batch_age: Duration::from_secs(1), buffer: 1 << 20 }
+    }
+
+    #[test]
+    fn what_is_left_out_ends_a_joined_record_only_where_records_are_known_by_their_spans() {
+        let (now, shape) = (Instant::now(), shape(100, 100));
+        for (ids, records) in [(false, 1), (true, 2)] {
+            let mut open = OpenBatch::new(limits(500, 1 << 20), Shape { ids, ..shape });
+            let file = FileRef { generation: Generation(1), path: Path::new("/a").into() };
+            for at in [0, 2] {
+                open.part(file.generation, None);
+                let from = open.data().len();
+                open.data().extend_from_slice(b"x\n");
+                open.push(&file, Span { start: 3 * at, end: 3 * at + 2 }, from, None, now);
+            }
+            assert_eq!(open.close().batch.records.len(), records, "ids {ids}");
+        }
     }
 
     fn shape(max_bytes: usize, max_records: u32) -> Shape {

@@ -79,7 +79,9 @@ impl Cutter {
         };
         self.cut(&mut machine, file, &chunk, buf, now);
         let batch = machine.open_batch().close().batch;
-        cluster.records.iter().filter(|landed| content_hash(&of(landed, &batch)) == landed.hash).copied().collect()
+        let end = cluster.span.start + buf.len() as u64;
+        let is_held = |l: &&Landed| l.id.span.end <= end && content_hash(&of(l, &batch)) == l.hash;
+        cluster.records.iter().filter(is_held).copied().collect()
     }
 }
 

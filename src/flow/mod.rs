@@ -56,6 +56,8 @@ pub struct Options {
     pub delivery: Delivery,
     /// Tells what this configuration makes of a file's lines from what another one would.
     pub digest: u64,
+    /// Whether that may name the host, so that another one gives other records.
+    pub names_host: bool,
     /// Tells what is written of this flow from anything else; what it takes over from elsewhere is not in it.
     pub written: u64,
 }

@@ -59,7 +59,18 @@ pub(super) fn options(r: &mut Reader<'_>, object: &Object<'_>, agent: &Agent, fl
     let mut written = String::new();
     object.write(&mut written);
     let (digest, written) = (0, content_hash(written.as_bytes()));
-    Some(Options { name, source, framing: framing?, pipeline, destination, limits, delivery, digest, written })
+    Some(Options {
+        name,
+        source,
+        framing: framing?,
+        pipeline,
+        destination,
+        limits,
+        delivery,
+        digest,
+        names_host: false,
+        written,
+    })
 }
 
 fn converters(r: &mut Reader<'_>, object: &Object<'_>, flow: &Flow) -> Vec<Converter> {

@@ -49,16 +49,17 @@ impl<F: Fs, S: Storage> Engine<F, S> {
     /// Which of these records a file holds as they were sent. `None`: it cannot be read now.
     fn compare(&mut self, generation: Generation, landed: &[Landed], now: Now) -> Option<Vec<Landed>> {
         let (mut held, mut buf, mut cutter) = (Vec::new(), Vec::new(), None);
+        let key = self.table.itself(generation, now.mono)?;
+        if self.cutter.lacks_header(generation) {
+            let end_of_file = self.table.head(key, &mut buf, HEAD)?;
+            self.cutter.learn_header_of(generation, &buf, end_of_file);
+        }
+        // Rising, so that what is compressed is decompressed once.
         for cluster in compare::clusters(landed) {
             let span = cluster.span;
             let bytes = usize::try_from(span.len().min(compare::MOST)).expect("some MiB");
             // The file may end earlier by now: what it lost may overlap what it holds.
-            let (key, got) = self.table.bytes_of(generation, span.start, bytes, &mut buf, now.mono)?;
-            if self.cutter.lacks_header(generation) {
-                let mut first = Vec::new();
-                let end_of_file = self.table.head(key, &mut first, HEAD)?;
-                self.cutter.learn_header_of(generation, &first, end_of_file);
-            }
+            let got = self.table.bytes_of(key, span.start, bytes, &mut buf)?;
             let file = self.table.file_ref(key);
             let cutter = cutter.get_or_insert_with(|| self.cutter.for_comparison());
             held.extend(cutter.compare(&cluster, &file, &buf[..got], self.shape, now));

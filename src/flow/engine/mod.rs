@@ -106,6 +106,9 @@ impl<F: Fs, S: Storage> Engine<F, S> {
         let (doubts, once, shape) = (parts.doubts, parts.settings.once, parts.settings.shape);
         let changed = doubts.iter().filter(|doubt| doubt.changed).map(|doubt| doubt.generation).collect();
         let start = Start { places: parts.places, doubts, once, seed: parts.seed, most_open: parts.most_open, now };
+        // Records that a time-out ends may end elsewhere when they are read again, and lines of one that is joined be others.
+        let by_time = parts.framing.multiline.is_some() || parts.framing.partial_line_timeout.is_some();
+        let repeats = parts.pipeline.repeats() && !(by_time && shape.aggregate.is_some());
         let mut journal = parts.journal;
         if parts.clock.is_none() {
             // What an earlier run reserved is sent again, as whatever else is not acked.
@@ -117,7 +120,7 @@ impl<F: Fs, S: Storage> Engine<F, S> {
             clock: parts.clock,
             changed,
             to_compare: Vec::new(),
-            alike: if parts.pipeline.repeats() { parts.alike } else { 0 },
+            alike: if repeats { parts.alike } else { 0 },
             shape,
             machine: Machine::new(parts.settings, now),
             cutter: Cutter {
@@ -155,6 +158,7 @@ impl<F: Fs, S: Storage> Engine<F, S> {
             }
             Action::Ring => {
                 self.table.ring(now.mono);
+                self.compare_all(now);
                 self.worked(now.mono)
             }
             Action::Read => {

@@ -14,8 +14,6 @@ use crate::{
 pub(super) struct Shores {
     /// All of these bytes is held. Rising, apart from each other.
     held: VecDeque<Span>,
-    /// The records that hold them, rising.
-    whole: Vec<Span>,
     /// Ends of records that hold some of the bytes before them. Rising.
     ends: VecDeque<u64>,
 }
@@ -32,13 +30,22 @@ impl Shores {
         spans.sort_unstable_by_key(|span| span.start);
         ends.sort_unstable();
         ends.dedup();
-        Self { held: joined(&spans), whole: spans, ends: ends.into() }
+        let mut held: VecDeque<Span> = VecDeque::new();
+        for span in spans {
+            match held.back_mut().filter(|last| span.start <= last.end) {
+                Some(last) => last.end = last.end.max(span.end),
+                None => held.push_back(span),
+            }
+        }
+        Self { held, ends: ends.into() }
     }
 
-    /// The file ends at `size`: what reaches beyond that is not held any more.
+    /// The file ends at `size`: nothing is held beyond that.
     fn shorten(&mut self, size: u64) {
-        self.whole.retain(|span| span.end <= size);
-        self.held = joined(&self.whole);
+        self.held.truncate(self.held.partition_point(|span| span.start < size));
+        if let Some(last) = self.held.back_mut() {
+            last.end = last.end.min(size);
+        }
         self.ends.truncate(self.ends.partition_point(|end| *end <= size));
     }
 
@@ -66,18 +73,6 @@ impl Shores {
     }
 }
 
-/// Where spans that touch are one. Both are rising.
-fn joined(spans: &[Span]) -> VecDeque<Span> {
-    let mut held: VecDeque<Span> = VecDeque::new();
-    for span in spans {
-        match held.back_mut().filter(|last| span.start <= last.end) {
-            Some(last) => last.end = last.end.max(span.end),
-            None => held.push_back(*span),
-        }
-    }
-    held
-}
-
 impl<F: Fs> Table<F> {
     /// The destination holds these records of a generation and no others: from now on it is read.
     pub fn found(&mut self, generation: Generation, landed: &[Landed]) {
@@ -94,7 +89,8 @@ impl<F: Fs> Table<F> {
 
     /// Whether of some file that is to be read it is not known yet what the destination holds.
     pub fn has_doubts(&self) -> bool {
-        self.doubtful.iter().map(|key| self.entry(*key)).any(|e| match e.lost {
+        let doubtful = self.doubtful.iter().filter(|key| !self.later.contains(key));
+        doubtful.map(|key| self.entry(*key)).any(|e| match e.lost {
             Some(_) => e.handle.is_some(),
             None => !e.parked && !e.refused && !self.orphans_only,
         })
@@ -152,26 +148,23 @@ impl<F: Fs> Table<F> {
         true
     }
 
-    /// At most so many bytes of a generation into `buf`, and how many there are. `None`: its file cannot be read now.
-    pub fn bytes_of(
-        &mut self,
-        generation: Generation,
-        from: u64,
-        len: usize,
-        buf: &mut Vec<u8>,
-        now: Instant,
-    ) -> Option<(Key, usize)> {
+    /// The file of a generation, if it can be read now and is what it was known by.
+    pub fn itself(&mut self, generation: Generation, now: Instant) -> Option<Key> {
         let key = self.by_generation.get(&generation).copied()?;
         if !self.try_open(key, now) {
             return None;
         }
-        if !self.is_itself(key, buf)? {
+        if !self.is_itself(key, &mut Vec::new())? {
             // Truncated or rewritten: it is looked for elsewhere, and asked for again.
             self.restarted(key, now);
             return None;
         }
-        let (got, _) = read_into(self.entry_mut(key), buf, from, len).ok()?;
-        Some((key, got))
+        Some(key)
+    }
+
+    /// At most so many bytes of a file into `buf`, and how many there are. `None`: it cannot be read now.
+    pub fn bytes_of(&mut self, key: Key, from: u64, len: usize, buf: &mut Vec<u8>) -> Option<usize> {
+        read_into(self.entry_mut(key), buf, from, len).ok().map(|(got, _)| got)
     }
 
     /// Whether an open file holds what it was known by. `None`: it cannot be read.
@@ -248,11 +241,11 @@ mod tests {
     }
 
     #[test]
-    fn where_a_file_ends_early_the_records_that_it_has_whole_are_held_all_the_same() {
+    fn where_a_file_ends_early_what_it_has_is_held_all_the_same() {
         let mut shores = shores(&[(0, 10, None), (10, 20, None), (20, 30, None), (40, 50, None), (5, 25, Some(1))]);
         assert_eq!(shores.end_of(0), Some(30));
         shores.shorten(24);
-        assert_eq!([0, 19, 20, 45].map(|offset| shores.end_of(offset)), [Some(20), Some(20), None, None]);
+        assert_eq!([0, 19, 20, 45].map(|offset| shores.end_of(offset)), [Some(24), Some(24), Some(24), None]);
         assert_eq!((shores.next(0), shores.next(5)), (Some(5), None));
     }
 }

@@ -3,12 +3,13 @@
 
 use std::{
     fs,
+    os::unix::fs::PermissionsExt as _,
     time::{Duration, Instant},
 };
 
 use crate::support::{
     SOON,
-    agent::{Agent, command, output},
+    agent::{Agent, command, output, unprivileged},
     expect,
     faults::{Fault, Kinesis},
     kpl, long, pause,
@@ -522,6 +523,28 @@ fn a_file_that_is_left_out_by_now_is_not_waited_for() {
     site.configure(&yaml(&kinesis, "").paths("other.log"));
     Agent::once(&site, SOON);
     assert_eq!(kinesis.count(), 1_000);
+}
+
+#[test]
+fn a_file_in_doubt_that_cannot_be_read_is_not_waited_for_and_said() {
+    let (site, kinesis) = (Site::new(), Kinesis::start());
+    let slow = "kinesis: { stream: logs, max_in_flight: 1 }";
+    site.configure(&yaml(&kinesis, "").paths("*.log").destination(slow).batch("{ max_age: 50ms }"));
+    Writer::new(&site.log("app.log"), "s").lines(10);
+    let test = "a_file_in_doubt_that_cannot_be_read_is_not_waited_for_and_said";
+    let Some(command) = unprivileged(&site, test, &["run"]) else { return };
+    kinesis.set(Fault::Slow(Duration::from_mins(1)));
+    let agent = Agent::start(&site, command);
+    expect("all lines to be taken", SOON, || kinesis.count() == 10);
+    agent.kill();
+    // Another is still being read when the one in doubt is tried again after five seconds.
+    kinesis.set(Fault::Slow(Duration::from_millis(100)));
+    Writer::new(&site.log("other.log"), "o").lines(50_000);
+    fs::set_permissions(site.log("app.log"), fs::Permissions::from_mode(0)).expect("a mode can be set");
+    let mut agent = Agent::start(&site, unprivileged(&site, test, &["run", "--once"]).expect("it could run before"));
+    assert_eq!(agent.wait(SOON).code(), Some(1), "{}", agent.log());
+    assert_eq!(kinesis.count(), 50_010);
+    assert!(agent.log().contains("some files could not be read"), "{}", agent.log());
 }
 
 #[test]
