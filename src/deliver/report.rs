@@ -136,13 +136,7 @@ impl Reporter {
                 self.counters.calls.record(u64::from(batch.count(which)), Answer::Failed);
                 self.count(failure.class, batch.count(which));
                 self.tell(failure, batch.count(which), now);
-                let by_people = matches!(failure.class, Class::Hold | Class::Credentials);
-                self.health.0.refused.store(by_people, Ordering::Relaxed);
-                if !matches!(failure.class, Class::Throttled | Class::Reject) {
-                    self.since.get_or_insert(now);
-                    self.refusing = Some(failure.to_string());
-                    self.publish();
-                }
+                self.refusing(failure, now);
             }
             Reply::Answered { failed } => {
                 let mut records = 0;
@@ -151,17 +145,30 @@ impl Reporter {
                     self.count(failure.class, holds);
                     records += holds;
                 }
-                if let Some((_, worst)) = failed.iter().max_by_key(|(_, failure)| failure.class) {
+                let worst = failed.iter().map(|(_, failure)| failure).max_by_key(|failure| failure.class);
+                if let Some(worst) = worst {
                     self.tell(worst, records, now);
                 }
                 let (sent, errors) = (u64::from(batch.count(which) - records), u64::from(records));
                 let bytes = self.accepted(batch, which, failed);
                 self.counters.sent_records.add(sent);
                 self.counters.calls.record(sent + errors, Answer::Taken { sent, bytes, errors });
-                if failed.len() < which.len() {
-                    self.recovered(now);
+                match worst {
+                    Some(worst) if failed.len() == which.len() => self.refusing(worst, now),
+                    _ => self.recovered(now),
                 }
             }
+        }
+    }
+
+    /// Nothing of a request was taken.
+    fn refusing(&mut self, failure: &Failure, now: Instant) {
+        let by_people = matches!(failure.class, Class::Hold | Class::Credentials);
+        self.health.0.refused.store(by_people, Ordering::Relaxed);
+        if !matches!(failure.class, Class::Throttled | Class::Reject) {
+            self.since.get_or_insert(now);
+            self.refusing = Some(failure.to_string());
+            self.publish();
         }
     }
 
@@ -287,6 +294,9 @@ impl Reporter {
         }
         let found: usize = found.iter().map(|(_, which)| which.len()).sum();
         self.counters.found.add(found as u64);
+        if found > 0 {
+            self.recovered(now);
+        }
         if let Some(suppressed) = self.limits.looked_for.admit(now) {
             let flow = &self.flow;
             info!(flow, found, absent, suppressed, "looked for records in the stream; those absent are sent again");
@@ -328,5 +338,47 @@ impl Reporter {
             .filter_map(|reason| reason.as_deref())
             .collect();
         self.health.set((!reasons.is_empty()).then(|| reasons.join("; ")));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::deliver::testing::{batch, failure};
+
+    fn answered(failed: impl IntoIterator<Item = u32>, class: Class) -> Reply {
+        Reply::Answered { failed: failed.into_iter().map(|position| (position, failure(class))).collect() }
+    }
+
+    #[test]
+    fn a_flow_of_which_nothing_is_taken_says_why_until_something_is() {
+        let (counters, now) = (Arc::<FlowCounters>::default(), Instant::now());
+        let mut reporter = Reporter::new("web", counters, None, true);
+        let (batch, health) = (Arc::new(batch(0, 3)), reporter.health());
+        let reply = |reporter: &mut Reporter, reply| reporter.replied(&batch, &[0, 1, 2], &reply, now);
+        for class in [Class::Again, Class::Ambiguous, Class::Hold] {
+            reply(&mut reporter, answered(0..3, class));
+            let held = health.held().unwrap_or_default();
+            assert!(held.contains("words") && health.is_refused() == (class == Class::Hold), "{class:?}: {held}");
+            reply(&mut reporter, answered(0..2, class));
+            assert!(health.held().is_none() && !health.is_refused(), "{class:?}");
+        }
+        for class in [Class::Throttled, Class::Reject] {
+            reply(&mut reporter, answered(0..3, class));
+            assert_eq!(health.held(), None, "{class:?}");
+        }
+    }
+
+    #[test]
+    fn a_record_that_is_found_in_the_stream_was_taken() {
+        let (counters, now) = (Arc::<FlowCounters>::default(), Instant::now());
+        let mut reporter = Reporter::new("web", Arc::clone(&counters), None, true);
+        let (batch, health) = (Arc::new(batch(0, 1)), reporter.health());
+        reporter.replied(&batch, &[0], &Reply::Failed(failure(Class::Ambiguous)), now);
+        let looked = |which: Vec<u32>, absent| Looked { found: vec![(Arc::clone(&batch), which)], absent };
+        reporter.looked_for(&looked(vec![], 1), now);
+        assert!(health.held().is_some());
+        reporter.looked_for(&looked(vec![0], 0), now);
+        assert_eq!((health.held(), counters.found.get(), counters.sent_records.get()), (None, 1, 1));
     }
 }

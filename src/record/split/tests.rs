@@ -172,6 +172,29 @@ proptest! {
         prop_assert!(late.starts_with(&early), "{early:?} then {late:?}");
     }
 
+    /// Whoever has a record's bytes alone cuts the same record: so what was sent is compared with its file.
+    #[test]
+    fn a_record_cut_alone_is_the_same(
+        data in file(), multi in any::<bool>(), flush in prop_oneof![Just(Flush::Nothing), Just(Flush::Everything)],
+        oversize in prop_oneof![Just(Oversize::Truncate), Just(Oversize::Split), Just(Oversize::Drop)],
+    ) {
+        let o = options(64, oversize, multi.then_some("^[A-Z]"));
+        let mut pos = 0;
+        loop {
+            let token = next(&o, &data[pos..], At { start_of_file: pos == 0, end_of_file: true, flush });
+            let len = match token {
+                Token::Record { len, .. } => {
+                    let alone = At { start_of_file: pos == 0, end_of_file: true, flush: Flush::Everything };
+                    prop_assert_eq!(next(&o, &data[pos..pos + len], alone), token);
+                    len
+                }
+                Token::TooLong { len, .. } | Token::ByteOrderMark { len } | Token::Hole { len } => len,
+                Token::LongLine | Token::Incomplete => break,
+            };
+            pos += len;
+        }
+    }
+
     /// Split loses no byte: the records are the file, holes and mark aside.
     #[test]
     fn splitting_consumes_the_whole_file(data in file(), multi in any::<bool>()) {

@@ -267,6 +267,30 @@ fn a_new_stream_of_the_same_name_gets_what_the_old_one_took_with_it() {
 }
 
 #[test]
+fn a_stream_that_is_deleted_and_made_anew_while_it_runs_gets_what_was_in_doubt() {
+    let (site, kinesis) = (Site::new(), Kinesis::start());
+    site.configure(&yaml(&kinesis, ""));
+    let mut writer = Writer::new(&site.log("app.log"), "n");
+    writer.lines(100);
+    let agent = Agent::run(&site);
+    expect("the first lines", SOON, || kinesis.count() == 100);
+    kinesis.reading(|_, _| Read::GONE);
+    kinesis.plan(|n| if n == 0 { Fault::TakeButHangUp } else { Fault::NO_SUCH_STREAM });
+    writer.lines(1_000);
+    expect("lines to be taken", SOON, || kinesis.count() > 100);
+    writer.lines(200);
+    assert!(agent.says(&["looking for it in the stream", "cannot be read back"], SOON), "{}", agent.log());
+    assert!(agent.says(&["destination refuses, holding the data"], SOON), "{}", agent.log());
+    kinesis.recreate();
+    kinesis.reading(|_, _| Read::Pass);
+    kinesis.set(Fault::Pass);
+    expect("every line that the old stream did not confirm", SOON * 4, || consumed(&kinesis).len() >= 1_200);
+    agent.stop();
+    let confirmed = kinesis.see(|l| l.data()[..100].to_vec());
+    assert_all_once(&[confirmed, consumed(&kinesis)].concat(), "n", 1_300, 0);
+}
+
+#[test]
 fn a_state_directory_and_logs_that_moved_to_another_place_repeat_nothing() {
     let kinesis = check_start(|site, _| {
         // Copies have other numbers, as on another host.
@@ -540,7 +564,7 @@ fn a_file_in_doubt_that_cannot_be_read_is_not_waited_for_and_said() {
     // Another is still being read when the one in doubt is tried again after five seconds.
     kinesis.set(Fault::Slow(Duration::from_millis(100)));
     Writer::new(&site.log("other.log"), "o").lines(50_000);
-    fs::set_permissions(site.log("app.log"), fs::Permissions::from_mode(0)).expect("a mode can be set");
+    fs::set_permissions(site.log("app.log"), fs::Permissions::from_mode(0o000)).expect("a mode can be set");
     let mut agent = Agent::start(&site, unprivileged(&site, test, &["run", "--once"]).expect("it could run before"));
     assert_eq!(agent.wait(SOON).code(), Some(1), "{}", agent.log());
     assert_eq!(kinesis.count(), 50_010);
