@@ -136,7 +136,8 @@ impl<F: Fs> Table<F> {
         if let Err(error) = &opened
             && error.kind() != std::io::ErrorKind::NotFound
         {
-            if !e.refused {
+            // Where only orphans are read, whoever comes next tries again.
+            if !e.refused && !self.orphans_only {
                 self.refuse(key, error, now);
             }
             return false;
