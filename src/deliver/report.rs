@@ -75,6 +75,8 @@ pub(super) struct Reporter {
     unwritable: Option<String>,
     /// Why the destination cannot be read back.
     unreadable: Option<String>,
+    /// Since when no answer to a question of what the destination holds was a good one.
+    unread: Option<Instant>,
     /// What may have been delivered is looked for instead of being sent again.
     exactly_once: bool,
     /// When `refusing` began.
@@ -114,7 +116,8 @@ impl Reporter {
         let health = Health::default();
         let flow = flow.to_owned();
         let (refusing, unwritable, unreadable) = (None, None, None);
-        Self { flow, counters, billing, health, refusing, unwritable, unreadable, exactly_once, since: None, limits }
+        let (since, unread) = (None, None);
+        Self { flow, counters, billing, health, refusing, unwritable, unreadable, unread, exactly_once, since, limits }
     }
 
     pub(super) fn health(&self) -> Health {
@@ -308,12 +311,15 @@ impl Reporter {
         self.health.0.replies.fetch_add(1, Ordering::Relaxed);
         self.counters.reads.add(1);
         let Told::Failed(failure) = told else {
+            self.unread = None;
             if self.unreadable.take().is_some() {
                 self.publish();
             }
             return;
         };
-        if matches!(failure.class, Class::Throttled | Class::Again | Class::Ambiguous) {
+        let unread = *self.unread.get_or_insert(now);
+        let may_pass = matches!(failure.class, Class::Throttled | Class::Again | Class::Ambiguous);
+        if may_pass && now < unread + PERIOD {
             return;
         }
         self.unreadable = Some(format!("the stream cannot be read back: {failure}"));
@@ -380,5 +386,25 @@ mod tests {
         assert!(health.held().is_some());
         reporter.looked_for(&looked(vec![0], 0), now);
         assert_eq!((health.held(), counters.found.get(), counters.sent_records.get()), (None, 1, 1));
+    }
+
+    #[test]
+    fn what_cannot_be_read_back_for_long_is_told_and_what_passes_is_not() {
+        let (start, mut reporter) = (Instant::now(), Reporter::new("web", Arc::default(), None, true));
+        let health = reporter.health();
+        let mut told = |told: Told, seconds: u64| {
+            reporter.told(&told, start + Duration::from_secs(seconds));
+            health.held().is_some()
+        };
+        for class in [Class::Throttled, Class::Again, Class::Ambiguous] {
+            let failed = || Told::Failed(failure(class));
+            let held = [told(failed(), 0), told(failed(), 29), told(failed(), 30)];
+            assert_eq!(
+                (held, told(Told::Iterator("of a shard".to_owned()), 31)),
+                ([false, false, true], false),
+                "{class:?}"
+            );
+        }
+        assert!(told(Told::Failed(failure(Class::Hold)), 0));
     }
 }
