@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
     fs,
+    path::Path,
 };
 
 use crate::support::{
@@ -47,6 +48,32 @@ fn the_library_of_aws_opens_every_aggregate_of_random_keys() {
         consumed.iter().zip(&data).all(|(c, d)| c.aggregated != d.starts_with(b"alone")),
         "a record alone is plain"
     );
+}
+
+#[test]
+fn the_lambda_function_of_the_documents_sees_each_line_once() {
+    let (site, stream) = (Site::new(), StandIn::start("logs", 4));
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/DEDUPLICATION.md"));
+    let text = text.expect("the document is there");
+    let add = text.lines().find_map(|line| line.strip_prefix("  - add: ")).expect("the document adds the id");
+    let lines: String = (0..1_500).map(|n| format!("{{\"n\":{n}}}\n")).collect();
+    fs::write(site.log("a.log"), &lines).expect("a log");
+    fs::write(site.log("b.log"), "{\"n\":1500}\n").expect("a log");
+    let yaml = Yaml::new("*.log", &stream.url()).destination("kinesis: { stream: logs, aggregate: true }");
+    site.configure(&yaml.step("parse: json").step(&format!("add: {add}")).step("emit: json").batch("{ max_age: 1s }"));
+    Agent::once(&site, SOON);
+    let stored = stream.read_all();
+    let Some(items) = consumer::handled("the_lambda_function_of_the_documents_sees_each_line_once", &stored) else {
+        return;
+    };
+    let mut numbers = Vec::new();
+    for item in &items {
+        let line: serde_json::Value = serde_json::from_str(item["line"].as_str().expect("text")).expect("JSON");
+        assert!(line["id"] == item["id"] && line["id"].as_str().is_some_and(|id| id.starts_with("hw1.")), "{item}");
+        numbers.push(line["n"].as_u64().expect("a number"));
+    }
+    numbers.sort_unstable();
+    assert!(numbers.iter().copied().eq(0..=1_500), "{} lines", numbers.len());
 }
 
 #[test]
