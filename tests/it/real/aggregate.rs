@@ -56,8 +56,11 @@ fn the_lambda_function_of_the_documents_sees_each_line_once() {
     let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/DEDUPLICATION.md"));
     let text = text.expect("the document is there");
     let add = text.lines().find_map(|line| line.strip_prefix("  - add: ")).expect("the document adds the id");
-    let lines: String = (0..1_500).map(|n| format!("{{\"n\":{n}}}\n")).collect();
-    fs::write(site.log("a.log"), &lines).expect("a log");
+    let mut lines = String::new();
+    for n in 0..1_500 {
+        writeln!(lines, r#"{{"n":{n}}}"#).expect("a String takes everything");
+    }
+    fs::write(site.log("a.log"), lines).expect("a log");
     fs::write(site.log("b.log"), "{\"n\":1500}\n").expect("a log");
     let yaml = Yaml::new("*.log", &stream.url()).destination("kinesis: { stream: logs, aggregate: true }");
     site.configure(&yaml.step("parse: json").step(&format!("add: {add}")).step("emit: json").batch("{ max_age: 1s }"));
