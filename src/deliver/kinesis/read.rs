@@ -107,9 +107,10 @@ pub(super) async fn ask(stream: &Stream, client: Client, ask: &Ask, asked: Asked
     let arn = arn.map(|()| stream.name_or_arn.clone());
     match ask {
         Ask::Shards { page } => {
-            let request = client.list_shards().set_stream_arn(arn).set_next_token(page.clone());
-            // With a page, the service takes no name.
-            let result = request.set_stream_name(name.filter(|_| page.is_none())).send().await;
+            // With a page, the service takes neither name nor ARN: "NextToken and StreamARN cannot be provided together".
+            let (name, arn) = if page.is_some() { (None, None) } else { (name, arn) };
+            let request = client.list_shards().set_stream_name(name).set_stream_arn(arn);
+            let result = request.set_next_token(page.clone()).send().await;
             told(result, Asked { action: ACTIONS[0], ..asked }, |list| Told::Shards {
                 shards: list.shards.unwrap_or_default().into_iter().map(|shard| shard.shard_id).collect(),
                 page: list.next_token,

@@ -261,6 +261,16 @@ fn a_stream_that_split_and_merged_meanwhile_is_read_whole() {
 }
 
 #[test]
+fn a_stream_that_is_given_by_its_arn_is_read_whole() {
+    let (site, kinesis) = (Site::new(), Kinesis::start_with(8));
+    let destination = "kinesis: { stream: \"arn:aws:kinesis:eu-west-1:111122223333:stream/logs\" }";
+    site.configure(&yaml(&kinesis, "").destination(destination));
+    leave_in_doubt(&site, &kinesis, 3_000);
+    Agent::once(&site, SOON);
+    assert_all_once(&consumed(&kinesis), "s", 3_000, 0);
+}
+
+#[test]
 fn a_new_stream_of_the_same_name_gets_what_the_old_one_took_with_it() {
     let kinesis = check_start(|_, kinesis| kinesis.recreate());
     assert_all_once(&consumed(&kinesis), "s", 3_000, 0);

@@ -89,12 +89,12 @@ fn no_such_shard(number: usize) -> Verdict {
 
 /// A page of the shards, in the order of their numbers.
 fn list(ledger: &Ledger, request: &Value) -> Result<Value, Verdict> {
-    let named = !request["StreamName"].is_null();
+    let given = ["StreamName", "StreamARN"].into_iter().find(|key| !request[*key].is_null());
     let from = match (request["NextToken"].as_str(), request["ExclusiveStartShardId"].as_str()) {
-        (Some(_), _) if named => return Err(invalid("NextToken and StreamName cannot be provided together.")),
-        (None, _) if !named && request["StreamARN"].is_null() => {
-            return Err(invalid("Either NextToken or StreamName should be provided."));
+        (Some(_), _) if let Some(key) = given => {
+            return Err(invalid(&format!("NextToken and {key} cannot be provided together.")));
         }
+        (None, _) if given.is_none() => return Err(invalid("Either NextToken or StreamName should be provided.")),
         (Some(token), _) => match parse_place(token) {
             Some([epoch, from, _]) if epoch == ledger.shards.epoch() => from,
             _ => return Err(refusal(400, "ExpiredNextTokenException", "The token is of another stream.")),
