@@ -42,6 +42,15 @@ pub(super) fn expand(written: &str, env: Env<'_>) -> Result<Expanded, Vec<String
     if wrong.is_empty() { Ok(out) } else { Err(wrong) }
 }
 
+/// What the environment gives for the variables in a text that it knows, one after the other.
+pub(super) fn values(text: &str, env: Env<'_>) -> String {
+    let value = |piece| match piece {
+        Piece::Variable(inside) => environment(inside, env).ok().map(|(value, _)| format!("{value}\0")),
+        Piece::Text(_) | Piece::Unclosed => None,
+    };
+    pieces(text).filter_map(value).collect()
+}
+
 /// The variables of a record that are one word, with what they stand for.
 const VARIABLES: [(&str, Variable); 14] = [
     ("host", Variable::Host),

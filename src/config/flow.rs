@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    Location, delivery, destination, keys,
+    Location, delivery, destination, env, keys,
     kinesis::Flow,
     process,
     read::{Map, Reader, Value},
@@ -53,7 +53,7 @@ fn options_of(r: &mut Reader<'_>, map: &Map<'_>, name: String, aws: &Aws) -> Opt
         delivery::check(r, &written, delivery, destination, &framing, changing_keys);
     }
     let pipeline = Pipeline::new(steps).with_key(key.flatten());
-    let (decides, written) = (decides(map), written(map));
+    let (decides, written) = (decides(map, r), written(map));
     let (digest, names_host) = (content_hash(decides.as_bytes()), decides.contains("${host"));
     let destination = destination?;
     Some(Options { name, source, framing, pipeline, destination, limits, delivery, digest, names_host, written })
@@ -67,13 +67,14 @@ fn name(text: &str) -> Result<String, String> {
     Err("is no name of a flow; it has 1 to 128 characters, none of them a control character".to_owned())
 }
 
-/// All that decides what becomes of a line, as it is written.
-fn decides(flow: &Map<'_>) -> String {
+/// All that decides what becomes of a line: as it is written, and what the environment adds.
+fn decides(flow: &Map<'_>, r: &Reader<'_>) -> String {
     let mut text = String::new();
     for value in ["source", "process", "destination"].into_iter().filter_map(|key| flow.get(key)) {
         value.node.write(&mut text);
     }
-    text
+    let values = env::values(&text, r.env);
+    text + &values
 }
 
 /// Tells all that is written of a flow from anything else.

@@ -1483,6 +1483,23 @@ fn a_doubled_dollar_is_no_variable() {
 }
 
 #[test]
+fn what_the_environment_adds_makes_another_configuration() {
+    let digest = |steps: &str, tenant: &'static str| {
+        let destination = "kinesis: { stream: a, partition_key: { template: '${TENANT:-none}-${fields.user}' } }";
+        let text = format!(
+            "flows:\n  - name: a\n    source: {{ paths: /a }}\n    process: [{steps}]\n    destination: {{ {destination} }}\n"
+        );
+        let env = |name: &str| (name == "TENANT" && !tenant.is_empty()).then(|| tenant.to_owned());
+        parse_text("env.yaml", &text, &env).expect("a good configuration").flows[0].digest
+    };
+    let (json, more) = ("{ parse: json }", "{ parse: json }, { add: { t: '${TENANT:-none}' } }");
+    assert_eq!(digest(json, "one"), digest(json, "one"));
+    assert_ne!(digest(json, "one"), digest(json, "two"));
+    assert_ne!(digest(json, ""), digest(json, "two"));
+    assert_ne!(digest(more, "one"), digest(more, "two"));
+}
+
+#[test]
 fn a_template_mixes_text_variables_and_the_environment() {
     let template = |written| env::template(written, &env, "web").unwrap().0;
     let text = |text: &str| Part::Text(text.to_owned());

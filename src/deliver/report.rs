@@ -156,9 +156,12 @@ impl Reporter {
                 let bytes = self.accepted(batch, which, failed);
                 self.counters.sent_records.add(sent);
                 self.counters.calls.record(sent + errors, Answer::Taken { sent, bytes, errors });
-                match worst {
-                    Some(worst) if failed.len() == which.len() => self.refusing(worst, now),
-                    _ => self.recovered(now),
+                // A record that is refused alone says nothing of the others.
+                let held = failed.iter().map(|(_, failure)| failure).filter(|failure| failure.class != Class::Reject);
+                match held.max_by_key(|failure| failure.class) {
+                    Some(held) if failed.len() == which.len() => self.refusing(held, now),
+                    _ if failed.len() < which.len() => self.recovered(now),
+                    _ => {}
                 }
             }
         }
@@ -279,7 +282,8 @@ impl Reporter {
     }
 
     /// The destination holds these records of an earlier run.
-    pub(super) fn found(&self, landed: &[Landed]) {
+    pub(super) fn found(&mut self, landed: &[Landed]) {
+        self.read_back();
         let (flow, records) = (&self.flow, landed.len());
         self.counters.found.add(records as u64);
         if records == 0 {
@@ -297,7 +301,9 @@ impl Reporter {
         }
         let found: usize = found.iter().map(|(_, which)| which.len()).sum();
         self.counters.found.add(found as u64);
-        if found > 0 {
+        self.read_back();
+        // An older record that is found says nothing of a refusal that only people lift.
+        if found > 0 && !self.health.is_refused() {
             self.recovered(now);
         }
         if let Some(suppressed) = self.limits.looked_for.admit(now) {
@@ -311,11 +317,7 @@ impl Reporter {
         self.health.0.replies.fetch_add(1, Ordering::Relaxed);
         self.counters.reads.add(1);
         let Told::Failed(failure) = told else {
-            self.unread = None;
-            if self.unreadable.take().is_some() {
-                self.publish();
-            }
-            return;
+            return self.read_back();
         };
         let unread = *self.unread.get_or_insert(now);
         let may_pass = matches!(failure.class, Class::Throttled | Class::Again | Class::Ambiguous);
@@ -331,6 +333,14 @@ impl Reporter {
                 flow,
                 code, message, remedy, suppressed, "the stream cannot be read back, holding what may be in it"
             );
+        }
+    }
+
+    /// The destination can be read back, or all that had to be was.
+    fn read_back(&mut self) {
+        self.unread = None;
+        if self.unreadable.take().is_some() {
+            self.publish();
         }
     }
 
@@ -386,6 +396,36 @@ mod tests {
         assert!(health.held().is_some());
         reporter.looked_for(&looked(vec![0], 0), now);
         assert_eq!((health.held(), counters.found.get(), counters.sent_records.get()), (None, 1, 1));
+    }
+
+    #[test]
+    fn an_older_record_that_is_found_ends_no_refusal() {
+        let (mut reporter, now) = (Reporter::new("web", Arc::default(), None, true), Instant::now());
+        let (batch, health) = (Arc::new(batch(0, 2)), reporter.health());
+        reporter.replied(&batch, &[0], &Reply::Failed(failure(Class::Ambiguous)), now);
+        reporter.replied(&batch, &[1], &Reply::Failed(failure(Class::Hold)), now);
+        reporter.looked_for(&Looked { found: vec![(Arc::clone(&batch), vec![0])], absent: 0 }, now);
+        assert!(health.held().is_some() && health.is_refused());
+        let mut failed = vec![(0, failure(Class::Hold)), (1, failure(Class::Reject))];
+        reporter.replied(&batch, &[0, 1], &Reply::Answered { failed: failed.clone() }, now);
+        assert!(health.held().is_some() && health.is_refused());
+        failed.remove(0);
+        reporter.replied(&batch, &[0, 1], &Reply::Answered { failed }, now);
+        assert!(health.held().is_none() && !health.is_refused());
+    }
+
+    #[test]
+    fn a_search_that_ends_leaves_nothing_unread() {
+        let (start, mut reporter) = (Instant::now(), Reporter::new("web", Arc::default(), None, true));
+        let health = reporter.health();
+        reporter.told(&Told::Failed(failure(Class::Hold)), start);
+        assert!(health.held().is_some());
+        reporter.found(&[]);
+        assert!(health.held().is_none());
+        reporter.told(&Told::Failed(failure(Class::Again)), start);
+        reporter.looked_for(&Looked::default(), start);
+        reporter.told(&Told::Failed(failure(Class::Again)), start + PERIOD);
+        assert!(health.held().is_none(), "the first of another search");
     }
 
     #[test]

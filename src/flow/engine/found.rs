@@ -36,6 +36,10 @@ impl<F: Fs, S: Storage> Engine<F, S> {
     /// Compares what was found with files that may hold something else by now; those that cannot be read are tried again.
     pub(super) fn compare_all(&mut self, now: Now) {
         for (generation, landed) in std::mem::take(&mut self.to_compare) {
+            if self.table.is_over(generation) {
+                self.table.found(generation, &[]);
+                continue;
+            }
             match self.compare(generation, &landed, now) {
                 Some(held) => {
                     self.cutter.held.add(generation, &held);
@@ -51,15 +55,15 @@ impl<F: Fs, S: Storage> Engine<F, S> {
         let (mut held, mut buf, mut cutter) = (Vec::new(), Vec::new(), None);
         let key = self.table.itself(generation, now.mono)?;
         if self.cutter.lacks_header(generation) {
-            let end_of_file = self.table.head(key, &mut buf, HEAD)?;
-            self.cutter.learn_header_of(generation, &buf, end_of_file);
+            let got = self.table.bytes_of(key, 0, HEAD, &mut buf, now.mono)?;
+            self.cutter.learn_header_of(generation, &buf[..got], got < HEAD);
         }
         // Rising, so that what is compressed is decompressed once.
         for cluster in compare::clusters(landed) {
             let span = cluster.span;
             let bytes = usize::try_from(span.len().min(compare::MOST)).expect("some MiB");
             // The file may end earlier by now: what it lost may overlap what it holds.
-            let got = self.table.bytes_of(key, span.start, bytes, &mut buf)?;
+            let got = self.table.bytes_of(key, span.start, bytes, &mut buf, now.mono)?;
             let file = self.table.file_ref(key);
             let cutter = cutter.get_or_insert_with(|| self.cutter.for_comparison());
             held.extend(cutter.compare(&cluster, &file, &buf[..got], self.shape, now));

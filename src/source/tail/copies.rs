@@ -152,6 +152,8 @@ impl<F: Fs> Table<F> {
         };
         let family = rotation::family(&e.path);
         let rotated = |s: &&Stranger| rotation::family(&s.path) == family;
+        // A live log that lost its end is no copy: it is written to.
+        let stamped = |s: &&Stranger| s.path.file_name().is_some_and(|name| !rotation::bases(name).is_empty());
         // A hole at the beginning is like any other: then only what was read after it counts.
         let telling = !e.head.is_blank();
         alike()
@@ -161,7 +163,10 @@ impl<F: Fs> Table<F> {
                 let packed = || alike().filter(|s| s.codec != Codec::Plain && rotated(s));
                 packed().find(|s| telling || self.continues_in_archive(key, &s.path, s.codec))
             })
-            .or_else(|| alike().find(|s| telling && s.codec == Codec::Plain && s.stat.size < e.read && rotated(s)))
+            .or_else(|| {
+                let shorter = |s: &&Stranger| s.codec == Codec::Plain && s.stat.size < e.read;
+                alike().filter(shorter).find(|s| telling && rotated(s) && stamped(s))
+            })
             .or_else(|| alike().find(|s| telling && s.codec != Codec::Plain && e.head.len > 64))
             .cloned()
     }

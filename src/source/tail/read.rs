@@ -293,7 +293,7 @@ impl<F: Fs> Table<F> {
     }
 
     /// The name leads elsewhere by now: only a look at the folder tells where the file is.
-    fn relook(&mut self, key: Key) {
+    pub(super) fn relook(&mut self, key: Key) {
         let folder = self.folder_of(key);
         self.discover.invalidate(&folder);
         self.entry_mut(key).verify = true;

@@ -111,12 +111,16 @@ impl<F: Fs> Table<F> {
     /// room; and those that changed are looked at, for nobody reads them.
     pub(super) fn open_doubtful(&mut self, now: Instant) {
         for key in self.doubtful.clone() {
+            // A shorter copy holds nothing that is still to be read.
+            if self.entry(key).done {
+                continue;
+            }
             let is_open = self.entry(key).handle.is_some();
             if (!is_open && self.open.len() >= self.most_open.get()) || !self.try_open(key, now) {
                 continue;
             }
             if (!is_open || self.entry(key).verify)
-                && let Some(is_itself) = self.is_itself(key, &mut Vec::new())
+                && let Ok(is_itself) = self.is_itself(key, &mut Vec::new())
             {
                 self.entry_mut(key).verify = false;
                 if !is_itself {
@@ -153,32 +157,51 @@ impl<F: Fs> Table<F> {
     pub fn itself(&mut self, generation: Generation, now: Instant) -> Option<Key> {
         let key = self.by_generation.get(&generation).copied()?;
         if !self.try_open(key, now) {
+            let e = self.entry(key);
+            let elsewhere = !e.refused && !e.parked && e.lost.is_none() && !self.later.contains(&key);
+            if elsewhere && !self.orphans_only {
+                self.relook(key);
+            }
             return None;
         }
-        if !self.is_itself(key, &mut Vec::new())? {
+        match self.is_itself(key, &mut Vec::new()) {
+            Ok(true) => return Some(key),
             // Truncated or rewritten: it is looked for elsewhere, and asked for again.
-            self.restarted(key, now);
-            return None;
+            Ok(false) => self.restarted(key, now),
+            Err(error) => self.refuse_in_doubt(key, &error, now),
         }
-        Some(key)
+        None
+    }
+
+    /// Whether nothing of a generation is still to be read: it is gone, or what goes on under its name is a shorter copy.
+    pub fn is_over(&self, generation: Generation) -> bool {
+        self.by_generation.get(&generation).is_none_or(|key| self.entry(*key).done)
     }
 
     /// At most so many bytes of a file into `buf`, and how many there are. `None`: it cannot be read now.
-    pub fn bytes_of(&mut self, key: Key, from: u64, len: usize, buf: &mut Vec<u8>) -> Option<usize> {
-        read_into(self.entry_mut(key), buf, from, len).ok().map(|(got, _)| got)
+    pub fn bytes_of(&mut self, key: Key, from: u64, len: usize, buf: &mut Vec<u8>, now: Instant) -> Option<usize> {
+        let read = read_into(self.entry_mut(key), buf, from, len);
+        read.inspect_err(|error| self.refuse_in_doubt(key, error, now)).ok().map(|(got, _)| got)
     }
 
-    /// Whether an open file holds what it was known by. `None`: it cannot be read.
-    fn is_itself(&mut self, key: Key, buf: &mut Vec<u8>) -> Option<bool> {
+    /// A file that has to be compared cannot be read. Where only orphans are, whoever comes next tries the others again.
+    fn refuse_in_doubt(&mut self, key: Key, error: &std::io::Error, now: Instant) {
+        if self.entry(key).lost.is_some() || !self.orphans_only {
+            self.refuse(key, error, now);
+        }
+    }
+
+    /// Whether an open file holds what it was known by.
+    fn is_itself(&mut self, key: Key, buf: &mut Vec<u8>) -> std::io::Result<bool> {
         let e = self.entry_mut(key);
         let (head, tail) = (e.head, e.tail);
-        let (got, _) = read_into(e, buf, 0, usize::from(head.len)).ok()?;
+        let (got, _) = read_into(e, buf, 0, usize::from(head.len))?;
         if !head.begins(&buf[..got]) {
-            return Some(false);
+            return Ok(false);
         }
         let len = usize::from(tail.len);
-        let (got, _) = read_into(e, buf, e.read - len as u64, len).ok()?;
-        Some(got == len && tail.begins(&buf[..got]))
+        let (got, _) = read_into(e, buf, e.read - len as u64, len)?;
+        Ok(got == len && tail.begins(&buf[..got]))
     }
 
     /// Where a chunk begins with bytes that are held, the way past them.

@@ -593,6 +593,55 @@ fn a_place_where_the_machine_is_another_too_repeats_nothing() {
     assert_all_once(&consumed(&kinesis), "s", 3_000, 0);
 }
 
+/// Delivers what is there by now, as after another start of the machine; how it ended.
+fn once_after_a_power_cut(site: &Site) -> Option<i32> {
+    let mut command = command(site, &["run", "--once"]);
+    command.env("HEADWATER_BOOT_ID", "after a power cut");
+    let mut agent = Agent::start(site, command);
+    agent.wait(SOON).code()
+}
+
+#[test]
+fn a_rotated_file_in_doubt_that_a_power_cut_made_shorter_than_what_is_acked_is_not_waited_for() {
+    let (site, kinesis) = (Site::new(), Kinesis::start());
+    site.configure(&yaml(&kinesis, ""));
+    let mut writer = Writer::new(&site.log("app.log"), "r");
+    writer.lines(500);
+    let mut agent = Agent::run(&site);
+    expect("the first lines", SOON, || kinesis.count() == 500);
+    fs::rename(site.log("app.log"), site.log("app.log.1")).expect("a log can be renamed");
+    fs::write(site.log("app.log"), "").expect("a log");
+    let known = || journal(&site).iter().any(|line| line.to_string().contains("app.log.1"));
+    expect("the new name to be in the checkpoint", SOON, known);
+    kinesis.set(Fault::Slow(Duration::from_mins(1)));
+    writer.lines(1_000);
+    expect("all lines to be taken", SOON, || kinesis.count() == 1_500);
+    assert!(agent.alive());
+    agent.kill();
+    kinesis.set(Fault::Pass);
+    fs::File::options().write(true).open(site.log("app.log.1")).and_then(|file| file.set_len(2_000)).expect("a cut");
+    assert_eq!(once_after_a_power_cut(&site), Some(0));
+    assert_all_once(&consumed(&kinesis), "r", 1_500, 0);
+}
+
+#[test]
+fn an_archive_in_doubt_that_is_broken_is_not_waited_for_and_said() {
+    let (site, kinesis) = (Site::new(), Kinesis::start());
+    site.configure(&yaml(&kinesis, ""));
+    leave_in_doubt(&site, &kinesis, 3_000);
+    let gzip = std::process::Command::new("gzip").arg(site.log("app.log")).status();
+    assert!(gzip.is_ok_and(|status| status.success()));
+    let archive = fs::read(site.log("app.log.gz")).expect("an archive");
+    fs::remove_file(site.log("app.log.gz")).expect("it can go");
+    fs::write(site.log("app.log.1.gz"), &archive[..archive.len() / 2]).expect("half of it");
+    assert_eq!(once_after_a_power_cut(&site), Some(1));
+    let log = fs::read_to_string(site.path("agent.log")).expect("the log is text");
+    assert!(log.contains("cannot read this file; its place is kept"), "{log}");
+    fs::write(site.log("app.log.1.gz"), &archive).expect("all of it");
+    assert_eq!(once_after_a_power_cut(&site), Some(0));
+    assert_all_once(&consumed(&kinesis), "s", 3_000, 0);
+}
+
 #[test]
 fn an_iterator_that_expires_in_the_middle_of_a_shard_is_replaced_where_reading_stood() {
     let (site, kinesis) = (Site::new(), Kinesis::start_with(1));

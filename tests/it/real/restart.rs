@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    fs,
     time::{Duration, Instant},
 };
 
@@ -156,4 +157,27 @@ fn a_destination_that_takes_nothing_bounds_memory_by_the_buffer() {
     assert!(grown < 24 << 20, "30 MB in the file, 4 MiB of buffer, {grown} bytes more in memory");
     assert!(agent.alive());
     agent.stop();
+}
+
+#[test]
+fn a_live_log_whose_rename_and_end_a_power_cut_took_back_is_read_from_its_beginning() {
+    let (site, kinesis) = (Site::new(), Kinesis::start());
+    site.configure(&Yaml::new("app.log*", &kinesis.url()));
+    let (live, rotated) = (site.log("app.log"), site.log("app.log.1"));
+    let text = |n: u64| format!("line {n:08} of a log that is about to lose its end\n");
+    let lines = |numbers: std::ops::Range<u64>| numbers.map(text).collect::<Vec<_>>().concat();
+    fs::write(&live, lines(0..500)).expect("a log");
+    let agent = Agent::run(&site);
+    expect("the first lines", SOON, || kinesis.count() == 500);
+    fs::rename(&live, &rotated).expect("a log can be renamed");
+    fs::write(&live, lines(1_000..1_001)).expect("a log");
+    let journal = site.state_dir().join("checkpoints/test.journal");
+    let known = || fs::read_to_string(&journal).is_ok_and(|text| text.contains("app.log.1"));
+    expect("the new name to be in the checkpoint", SOON, || known() && kinesis.count() == 501);
+    agent.stop();
+    fs::rename(&rotated, &live).expect("the rename is taken back");
+    fs::write(&live, lines(0..100) + &lines(2_000..2_001)).expect("the same file, shorter, and written to again");
+    Agent::once(&site, SOON);
+    let last = || kinesis.see(|l| l.data().iter().filter(|data| **data == text(2_000).into_bytes()).count());
+    assert_eq!((last(), kinesis.count()), (1, 501 + 101));
 }
