@@ -59,7 +59,8 @@ boot() {
     say "booted $1: $(inside systemctl --version | head -n 1)"
 }
 
-find_leader() { leader=$(pgrep -P "$nspawn"); }
+# Not the process of nspawn's own that goes between, and is gone a moment later.
+find_leader() { leader=$(pgrep -P "$nspawn" -x systemd); }
 
 is_up() {
     local state
